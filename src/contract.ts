@@ -1,0 +1,379 @@
+/**
+ * The types that cross a boundary: workflow input, plan, progress, verdicts, reports, and the strategy's defaults.
+ * Plain JSON only, no imports: workflows, activities, router and command line all use this file.
+ */
+
+/** The phases of `migrateDatabase`, in order. */
+export const PHASES = [
+  'plan',
+  'backup',
+  'tables',
+  'capture',
+  'copy',
+  'indexes',
+  'verify',
+  'shift',
+  'foreign-keys',
+  'cutover',
+  'soak',
+  'finish',
+] as const;
+export type Phase = (typeof PHASES)[number];
+
+/** Which of the two databases: the source is SQLite, the target PostgreSQL, whichever is primary. */
+export type Side = 'source' | 'target';
+
+/** What the operator may choose when the plan meets something that has no exact form on the target. */
+export interface Policies {
+  /** The application's SQLite triggers: `drop` leaves them out of the target. */
+  triggers: 'refuse' | 'drop';
+  /** Virtual tables (FTS, R-tree): `skip` leaves them out of the target. */
+  virtualTables: 'refuse' | 'skip';
+}
+
+/** The whole input of `migrateDatabase`, defaults filled in. Durations are milliseconds unless the name says otherwise. */
+export interface MigrationInput {
+  /** Name of the source connection; the worker resolves it from its own environment or configuration file. */
+  source: string;
+  /** Name of the target connection. */
+  target: string;
+  policies: Policies;
+  copy: {
+    /** Rows of a chunk at most. */
+    batchRows: number;
+    /** Bytes of a chunk at most; a single row may exceed it. */
+    batchBytes: number;
+    /** Ceiling for the copy, 0 for none. */
+    maxRowsPerSecond: number;
+    /** Tables copied at the same time. */
+    parallel: number;
+  };
+  verify: {
+    mode: 'full' | 'sample';
+    /** Rows per table in sample mode, and per table of the independent check in full mode. */
+    sampleRows: number;
+  };
+  shift: {
+    /** Read percentages, one per stage. */
+    stages: number[];
+    stageWaitMs: number;
+    /** Wait for `approve` before each stage and before the cutover. */
+    approval: boolean;
+    /** What a failed gate does: step back one stage and hold, or roll back. */
+    onBreach: 'hold' | 'rollback';
+  };
+  gates: {
+    /** Share of failed reads, 0 to 1. */
+    maxErrorRate: number;
+    /** p95 of the target over p95 of the source, minus one. */
+    maxLatencyIncrease: number;
+    /** A target p95 under this is never a breach: a local SQLite answers in microseconds. */
+    latencyFloorMs: number;
+    maxLagMs: number;
+    /** Reads that a stage needs on the target before it is judged. */
+    minSamples: number;
+  };
+  dualWrites: {
+    enabled: boolean;
+    /** After this the write is acknowledged all the same and `dual_write_failure` is raised. */
+    timeoutMs: number;
+  };
+  cutover: {
+    /** The longest time for which application writes are refused. */
+    maxPauseMs: number;
+  };
+  soakMs: number;
+  /** After *finish*: `fenced` leaves the read-only marker on the source, `free` removes every object of ours. */
+  sourceAfterFinish: 'fenced' | 'free';
+  /** What a rollback does with the target's tables. */
+  targetAfterRollback: 'drop' | 'keep';
+}
+
+/** The strategy's numbers. */
+export const DEFAULT_INPUT: MigrationInput = {
+  source: 'source',
+  target: 'target',
+  policies: { triggers: 'refuse', virtualTables: 'refuse' },
+  copy: { batchRows: 1_000, batchBytes: 2 * 1024 * 1024, maxRowsPerSecond: 0, parallel: 2 },
+  verify: { mode: 'full', sampleRows: 100 },
+  shift: { stages: [10, 25, 50, 75, 100], stageWaitMs: 5 * 60_000, approval: false, onBreach: 'hold' },
+  gates: {
+    maxErrorRate: 0.01,
+    maxLatencyIncrease: 0.1,
+    latencyFloorMs: 10,
+    maxLagMs: 10_000,
+    minSamples: 100,
+  },
+  dualWrites: { enabled: true, timeoutMs: 2_000 },
+  cutover: { maxPauseMs: 10_000 },
+  soakMs: 10 * 60_000,
+  sourceAfterFinish: 'fenced',
+  targetAfterRollback: 'drop',
+};
+
+/** How a source value is held on the target; each is reversible for the values that its check admits. */
+export type ColumnKind =
+  'bigint' | 'double' | 'numeric' | 'boolean' | 'text' | 'bytea' | 'json' | 'timestamp' | 'date';
+
+export interface ColumnPlan {
+  name: string;
+  /** The declared type in the source, as written. */
+  declared: string;
+  kind: ColumnKind;
+  /** The type on the target, as SQL. */
+  targetType: string;
+  /** One sentence: why this type. */
+  why: string;
+  notNull: boolean;
+  /** Default on the target, as SQL; absent where there is none. */
+  defaultSql?: string;
+  /** Numbered by the target (INTEGER PRIMARY KEY). */
+  identity: boolean;
+  /** Name of the sequence of an identity column; PostgreSQL's choice where absent. */
+  sequenceName?: string;
+}
+
+export interface IndexPlan {
+  name: string;
+  unique: boolean;
+  /** The columns or expressions as SQL for the target, with direction and collation. */
+  targetSql: string;
+  /** Condition of a partial index, as SQL for the target. */
+  predicateSql?: string;
+  /** Names of the columns, where the index is over plain columns of every row. */
+  columns?: string[];
+}
+
+export interface ForeignKeyPlan {
+  name: string;
+  columns: string[];
+  parent: string;
+  parentColumns: string[];
+  onDelete: string;
+  onUpdate: string;
+  deferrable: boolean;
+}
+
+export interface TablePlan {
+  /** Number of the table in the change log; stable during one migration, never 0. */
+  id: number;
+  name: string;
+  columns: ColumnPlan[];
+  /** Names of the key columns, in key order. */
+  key: string[];
+  /** Name of the primary key's constraint on the target; PostgreSQL's choice where absent. */
+  keyName?: string;
+  /** True where the key is the rowid under another name (INTEGER PRIMARY KEY). */
+  rowidAlias: boolean;
+  withoutRowid: boolean;
+  autoincrement: boolean;
+  rows: number;
+  /** Bytes of the largest row seen by the census, all its values together. */
+  largestRow: number;
+  indexes: IndexPlan[];
+  foreignKeys: ForeignKeyPlan[];
+  /** CHECK constraints of the target, as SQL expressions; each only keeps out what could not go back. */
+  checks: string[];
+  /** Names and SQL of the application's triggers on this table. */
+  triggers: { name: string; sql: string }[];
+}
+
+export interface Finding {
+  /** Stable word for the kind of finding, e.g. `no-key`, `mixed-classes`, `application-trigger`. */
+  code: string;
+  table?: string;
+  column?: string;
+  count?: number;
+  /** What is wrong and what the operator can do, in one line. */
+  message: string;
+}
+
+export interface Plan {
+  /** Fingerprint of the source's schema at planning time, our own objects left out. */
+  fingerprint: string;
+  sourceBytes: number;
+  tables: TablePlan[];
+  blockers: Finding[];
+  notices: Finding[];
+}
+
+/** What of a plan travels through Temporal: its size does not grow with columns or rows. */
+export interface PlanSummary {
+  tables: number;
+  rows: number;
+  bytes: number;
+  /** The first ten of each. */
+  blockers: Finding[];
+  notices: Finding[];
+  blockerCount: number;
+  noticeCount: number;
+}
+
+/** A difference between the databases that stood after replay had passed it. Values are shortened to 80 characters. */
+export interface Mismatch {
+  table: string;
+  key: string;
+  kind: 'missing-on-secondary' | 'missing-on-primary' | 'different';
+  column?: string;
+  primary?: string;
+  secondary?: string;
+}
+
+export interface Verdict {
+  equal: boolean;
+  mode: 'full' | 'sample';
+  at: string;
+  ms: number;
+  rows: number;
+  tables: { table: string; rows: number; equal: boolean }[];
+  /** The first twenty. */
+  mismatches: Mismatch[];
+  mismatchCount: number;
+  quarantined: number;
+}
+
+/** Counts and latencies of one side within one window, from the routers' reports. */
+export interface TrafficFigures {
+  count: number;
+  errors: number;
+  p50Ms: number;
+  p95Ms: number;
+}
+
+export interface TrafficSnapshot {
+  /** Routers that reported within the last ten seconds. */
+  routers: number;
+  /** Length of the window, ms. */
+  windowMs: number;
+  reads: Record<Side, TrafficFigures>;
+  writes: Record<Side, TrafficFigures>;
+  /** Reads that failed on the secondary and were answered by the primary. */
+  fallbacks: number;
+  dualWriteFailures: number;
+}
+
+export interface GateFigures {
+  /** `routers`: the application's own reads; `probes`: no router has registered, so crossfade reads both databases itself. */
+  judgedBy: 'routers' | 'probes';
+  reads: Record<Side, TrafficFigures>;
+  lagMs: number;
+  mismatches: number;
+  quarantined: number;
+}
+
+export interface GateDecision {
+  verdict: 'pass' | 'breach' | 'hold';
+  /** One line each, readable alone. */
+  reasons: string[];
+}
+
+export interface StageRecord {
+  percent: number;
+  startedAt: string;
+  endedAt?: string;
+  figures?: GateFigures;
+  decision?: GateDecision;
+}
+
+export interface CopyReport {
+  rows: number;
+  bytes: number;
+  ms: number;
+  tables: { table: string; rows: number; bytes: number }[];
+}
+
+export interface CutoverReport {
+  /** `moved`: the commit point was passed; `returned`: the state before the cutover holds again. */
+  outcome: 'moved' | 'returned';
+  epoch: number;
+  /** Time during which application writes were refused, ms. */
+  pauseMs: number;
+  /** Changes applied under the fence. */
+  drained: number;
+  reason?: string;
+}
+
+export type Outcome = 'running' | 'complete' | 'refused' | 'rolled back' | 'failed';
+
+export interface PhaseRecord {
+  phase: Phase;
+  startedAt: string;
+  endedAt?: string;
+}
+
+/** Answer of the workflow's `status` query. */
+export interface MigrationStatus {
+  migration: string;
+  source: string;
+  target: string;
+  outcome: Outcome;
+  phase: Phase;
+  phases: PhaseRecord[];
+  paused: boolean;
+  /** What the workflow waits for, when it waits for a person or a gate. */
+  waitingFor?: string;
+  primary: Side;
+  readPercent: number;
+  plan?: PlanSummary;
+  backup?: { path: string; bytes: number };
+  copy?: CopyReport;
+  verdict?: Verdict;
+  stages: StageRecord[];
+  cutover?: CutoverReport;
+  rollback?: { reason: string; steps: string[]; writesBack?: CutoverReport };
+  /** Why the run ended as it did, or why its last attempt failed. */
+  reason?: string;
+}
+
+/** Heartbeat details of the long activities: what `crossfade watch` and the Temporal UI show while they run. */
+export type Progress =
+  | {
+      kind: 'copy';
+      table: string;
+      rows: number;
+      rowsTotal: number;
+      bytes: number;
+      /** Over the last few seconds. */
+      rowsPerSecond: number;
+      bytesPerSecond: number;
+    }
+  | { kind: 'replay'; position: number; head: number; lagMs: number; changes: number; quarantined: number }
+  | { kind: 'verify'; table: string; rows: number; rowsTotal: number }
+  | { kind: 'backup'; bytes: number };
+
+/** Result of `migrateDatabase`. */
+export interface MigrationReport {
+  migration: string;
+  outcome: Outcome;
+  startedAt: string;
+  endedAt: string;
+  phases: (PhaseRecord & { ms: number })[];
+  plan: PlanSummary;
+  backup?: { path: string; bytes: number };
+  copy?: CopyReport;
+  verdict?: Verdict;
+  stages: StageRecord[];
+  cutover?: CutoverReport;
+  rollback?: { reason: string; steps: string[]; writesBack?: CutoverReport };
+}
+
+/** Input of `verifyDatabases`. */
+export interface VerifyInput {
+  source: string;
+  target: string;
+  mode: 'full' | 'sample';
+  sampleRows: number;
+}
+
+/** Input of `rollbackMigration`. */
+export interface RollbackInput {
+  source: string;
+  target: string;
+  targetAfterRollback: 'drop' | 'keep';
+}
+
+/** Task queue of the workflows and of nothing else; activities run on a queue of the host that has the source file. */
+export const TASK_QUEUE = 'crossfade';
+
+/** Factor between two latency buckets: bucket n holds latencies from GROWTH^n to GROWTH^(n+1) microseconds. */
+export const LATENCY_BUCKET_GROWTH = 1.05;

@@ -1,0 +1,89 @@
+/**
+ * Keys as they travel between the databases: each value with its SQLite storage class, because keys match by class
+ * and bytes (1, 1.0 and '1' can be three rows of one table).
+ */
+import type { ColumnKind, TablePlan } from '../contract.ts';
+import { literal } from './identifiers.ts';
+
+export type KeyValue = bigint | number | string | Buffer | null;
+
+/** One line of JSON with a letter for the class of each value: ["i:5","t:abc"]. Stable, so that it identifies the key. */
+export function keyText(values: KeyValue[]): string {
+  return JSON.stringify(values.map(taggedText));
+}
+
+function taggedText(value: KeyValue): string {
+  if (value === null) return 'n:';
+  if (typeof value === 'bigint') return `i:${value}`;
+  if (typeof value === 'number') return `r:${Object.is(value, -0) ? '-0' : String(value)}`;
+  if (typeof value === 'string') return `t:${value}`;
+  return `b:${value.toString('hex')}`;
+}
+
+/** Reverse of `keyText`. */
+export function parseKeyText(text: string): KeyValue[] {
+  return (JSON.parse(text) as string[]).map((tagged) => {
+    const body = tagged.slice(2);
+    switch (tagged[0]) {
+      case 'i':
+        return BigInt(body);
+      case 'r':
+        return Number(body);
+      case 't':
+        return body;
+      case 'b':
+        return Buffer.from(body, 'hex');
+      default:
+        return null;
+    }
+  });
+}
+
+/** The value as text that PostgreSQL's input function of the kind reads; null where the kind cannot hold it. */
+export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
+  switch (kind) {
+    case 'bigint':
+      return typeof value === 'bigint' ? String(value) : null;
+    case 'boolean':
+      return value === 0n ? 'f' : value === 1n ? 't' : null;
+    case 'double':
+      return typeof value === 'number' ? (Object.is(value, -0) ? '-0' : String(value)) : null;
+    case 'numeric':
+      return typeof value === 'bigint' || typeof value === 'number' ? String(value) : null;
+    case 'bytea':
+      return Buffer.isBuffer(value) ? `\\x${value.toString('hex')}` : null;
+    case 'timestamp':
+      return typeof value === 'string' && /^\d{4}-[01]\d-[0-3]\d [0-2]\d:[0-5]\d:[0-5]\d$/.test(value) ? value : null;
+    case 'date':
+      return typeof value === 'string' && /^\d{4}-[01]\d-[0-3]\d$/.test(value) ? value : null;
+    case 'text':
+    case 'json':
+      return typeof value === 'string' && !value.includes('\0') ? value : null;
+  }
+}
+
+/** Kinds of a table's key columns, in key order. */
+export function keyKinds(table: TablePlan): ColumnKind[] {
+  return table.key.map((name) => table.columns.find((column) => column.name === name)!.kind);
+}
+
+/** Types of a table's key columns on the target, in key order. */
+export function keyTypes(table: TablePlan): string[] {
+  return table.key.map((name) => table.columns.find((column) => column.name === name)!.targetType);
+}
+
+/** SQL literal of a one-dimensional PostgreSQL array, to be cast to its type. */
+export function arrayLiteral(values: string[]): string {
+  const elements = values.map((value) => `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`);
+  return literal(`{${elements.join(',')}}`);
+}
+
+/**
+ * FROM item with one row per key, columns k0, k1, …
+ * @param keys each as `keyInput` texts, in key order
+ */
+export function keysAsRows(table: TablePlan, keys: string[][]): string {
+  const types = keyTypes(table);
+  const arrays = types.map((type, i) => `${arrayLiteral(keys.map((key) => key[i]!))}::${type.replace(/ COLLATE .*$/, '')}[]`);
+  return `unnest(${arrays.join(', ')}) AS d(${types.map((_, i) => `k${i}`).join(', ')})`;
+}

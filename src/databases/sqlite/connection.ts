@@ -1,0 +1,78 @@
+/** Opens the source as the engine needs it. */
+import { existsSync, openSync, readSync, closeSync, statSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
+
+/** How long a synchronous call may wait for SQLite's write lock; it blocks the event loop, so callers retry instead. */
+const BUSY_TIMEOUT_MS = 200;
+
+/**
+ * Opens an existing SQLite database in WAL mode.
+ * @throws CrossfadeError SourceMissing, SourceNotSqlite, SourceNotWal, SourceBusy
+ */
+export function openSource(path: string, mode: 'read' | 'write'): Database.Database {
+  checkFile(path);
+  let db: Database.Database;
+  try {
+    db = new Database(path, { readonly: mode === 'read', fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
+  } catch (error) {
+    throw sourceError(path, error);
+  }
+  try {
+    const journal = db.pragma('journal_mode', { simple: true });
+    if (journal !== 'wal') {
+      throw new CrossfadeError(
+        'SourceNotWal',
+        `source ${path} is in journal mode "${String(journal)}": readers would block its writers. ` +
+          `Run once: sqlite3 '${path}' 'PRAGMA journal_mode=WAL'`,
+      );
+    }
+    // better-sqlite3 is compiled with synchronous=NORMAL for WAL, which does not fsync a commit: the fence must be durable.
+    db.pragma('synchronous = FULL');
+    // What the engine writes into the source has been checked where it came from; cascades would change other rows.
+    db.pragma('foreign_keys = OFF');
+    db.pragma('recursive_triggers = OFF');
+  } catch (error) {
+    db.close();
+    throw error instanceof CrossfadeError ? error : sourceError(path, error);
+  }
+  return db;
+}
+
+function checkFile(path: string): void {
+  if (!existsSync(path)) {
+    throw new CrossfadeError('SourceMissing', `source ${path} does not exist: check the path`);
+  }
+  if (!statSync(path).isFile()) {
+    throw new CrossfadeError(
+      'SourceNotSqlite',
+      `source ${path} is not a file: name the SQLite database file`,
+    );
+  }
+  const header = Buffer.alloc(16);
+  const fd = openSync(path, 'r');
+  try {
+    const read = readSync(fd, header, 0, 16, 0);
+    // An empty file is an empty database; its header is written with the first table.
+    if (read > 0 && header.toString('latin1') !== 'SQLite format 3\0') {
+      throw new CrossfadeError(
+        'SourceNotSqlite',
+        `source ${path} is not a SQLite database (encrypted, or another file?)`,
+      );
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Maps a driver's error to one of ours, keeping it as cause. */
+export function sourceError(path: string, error: unknown): CrossfadeError {
+  const code = driverCode(error);
+  if (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED')) {
+    return new CrossfadeError('SourceBusy', `source ${path} is locked by another writer`, error);
+  }
+  if (code === 'SQLITE_NOTADB') {
+    return new CrossfadeError('SourceNotSqlite', `source ${path} is not a SQLite database`, error);
+  }
+  return new CrossfadeError('Internal', `source ${path}: ${messageOf(error)}`, error);
+}
