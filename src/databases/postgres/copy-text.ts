@@ -1,0 +1,82 @@
+/** Reads PostgreSQL's COPY text format, where a batch must be looked at row by row. */
+import type { ColumnKind, TablePlan } from '../../contract.ts';
+import type { KeyValue } from '../key.ts';
+
+const LINE_FEED = 0x0a;
+const UNESCAPED: Record<string, string> = { b: '\b', t: '\t', n: '\n', v: '\v', f: '\f', r: '\r' };
+
+/** Lines with their line feeds. A line feed inside a value is escaped, so every LF byte ends a row. */
+export function splitLines(text: Buffer): Buffer[] {
+  const lines: Buffer[] = [];
+  let start = 0;
+  for (let end = text.indexOf(LINE_FEED); end >= 0; end = text.indexOf(LINE_FEED, start)) {
+    lines.push(text.subarray(start, end + 1));
+    start = end + 1;
+  }
+  return lines;
+}
+
+/** Cells of a line as they stand, escaped. */
+export function splitCells(line: Buffer): string[] {
+  return line
+    .toString('utf8', 0, line[line.length - 1] === LINE_FEED ? line.length - 1 : line.length)
+    .split('\t');
+}
+
+/** The value of a cell, null for \N. */
+export function unescapeCell(cell: string): string | null {
+  if (cell === '\\N') return null;
+  return cell.replace(/\\(.)/gs, (_, letter: string) => UNESCAPED[letter] ?? letter);
+}
+
+/** A cell's text as the SQLite value it stands for. */
+export function cellValue(cell: string, kind: ColumnKind): KeyValue {
+  const text = unescapeCell(cell);
+  return text === null ? null : sqliteValue(text, kind);
+}
+
+/**
+ * The SQLite value of a text that PostgreSQL wrote for a column of this kind; bound into the source's column it gives
+ * back the storage class that the census admitted.
+ */
+export function sqliteValue(text: string, kind: ColumnKind): KeyValue {
+  switch (kind) {
+    case 'bigint':
+      return BigInt(text);
+    case 'boolean':
+      // The output function writes t, a cast to text writes true.
+      return text === 't' || text === 'true' ? 1n : 0n;
+    case 'double':
+      return text === 'Infinity' || text === 'Inf'
+        ? Infinity
+        : text === '-Infinity' || text === '-Inf'
+          ? -Infinity
+          : Number(text);
+    case 'numeric':
+      return numericValue(text);
+    case 'bytea':
+      return Buffer.from(text.slice(2), 'hex');
+    case 'text':
+    case 'json':
+    case 'timestamp':
+    case 'date':
+      return text;
+  }
+}
+
+function numericValue(text: string): bigint | number {
+  if (/^-?\d+$/.test(text)) {
+    const whole = BigInt(text);
+    if (BigInt.asIntN(64, whole) === whole) return whole;
+  }
+  return Number(text);
+}
+
+/** Key of a row in COPY text. */
+export function copyLineKey(table: TablePlan, line: Buffer): KeyValue[] {
+  const cells = splitCells(line);
+  return table.key.map((name) => {
+    const index = table.columns.findIndex((column) => column.name === name);
+    return cellValue(cells[index]!, table.columns[index]!.kind);
+  });
+}

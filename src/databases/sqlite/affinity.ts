@@ -1,0 +1,17 @@
+/** Column affinity by the rules of https://sqlite.org/datatype3.html#determination_of_column_affinity, in their order. */
+
+export type Affinity = 'INTEGER' | 'TEXT' | 'BLOB' | 'REAL' | 'NUMERIC';
+
+/**
+ * @param declared the declared type as written, '' for none
+ * @param strict true in a STRICT table, where ANY converts nothing
+ */
+export function affinityOf(declared: string, strict = false): Affinity {
+  const type = declared.toUpperCase();
+  if (strict && type === 'ANY') return 'BLOB';
+  if (type.includes('INT')) return 'INTEGER';
+  if (['CHAR', 'CLOB', 'TEXT'].some((word) => type.includes(word))) return 'TEXT';
+  if (type === '' || type.includes('BLOB')) return 'BLOB';
+  if (['REAL', 'FLOA', 'DOUB'].some((word) => type.includes(word))) return 'REAL';
+  return 'NUMERIC';
+}

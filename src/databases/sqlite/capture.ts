@@ -1,0 +1,281 @@
+/**
+ * Capture: triggers that log the key of every row that changes. Only keys, so that a new column or a changed type
+ * cannot make them wrong; replay reads the current rows.
+ *
+ * REPLACE deletes rows without firing delete triggers, so BEFORE triggers also log the keys of the rows that hold one
+ * of NEW's unique values (https://sqlite.org/lang_conflict.html). The log has no constraint that an outer OR IGNORE
+ * or OR REPLACE could turn against it.
+ */
+import type Database from 'better-sqlite3';
+import type { TablePlan } from '../../contract.ts';
+import { CrossfadeError } from '../../errors.ts';
+import { SQLITE_PREFIX } from '../../protocol.ts';
+import { literal, quoted } from '../identifiers.ts';
+import {
+  CONTROL_TABLE,
+  LEASE_TABLE,
+  LOG_TABLE,
+  REFUSES,
+  resumeTriggers,
+  SUSPENDED_TABLE,
+} from './control.ts';
+import { uniqueIndexesOf, type UniqueIndex } from './schema.ts';
+
+interface Trigger {
+  name: string;
+  sql: string;
+}
+
+type Reference = (column: string) => string;
+
+const NEW: Reference = (column) => `NEW.${quoted(column)}`;
+
+/** Key columns of the log that a table uses. */
+export function logKeys(table: TablePlan): string[] {
+  return table.key.map((_, i) => `k${i}`);
+}
+
+/** The capture triggers of one table, in the order in which they are created. */
+export function captureTriggers(table: TablePlan, uniques: UniqueIndex[]): Trigger[] {
+  const on = quoted(table.name);
+  const name = (suffix: string): string => `${SQLITE_PREFIX}${table.id}_${suffix}`;
+  const log = (row: 'NEW' | 'OLD'): string =>
+    `INSERT INTO ${LOG_TABLE} (t, ${logKeys(table).join(', ')}) SELECT ${table.id}, ${table.key
+      .map((column) => `${row}.${quoted(column)}`)
+      .join(', ')}`;
+  const triggers: Trigger[] = [
+    trigger(name('insert'), 'AFTER INSERT', on, '', [log('NEW')]),
+    trigger(name('update'), 'AFTER UPDATE', on, '', [log('OLD'), `${log('NEW')} WHERE ${keyChanged(table)}`]),
+    trigger(name('delete'), 'AFTER DELETE', on, '', [log('OLD')]),
+  ];
+  const conflicts = conflictsOf(table, uniques);
+  conflicts.forEach((conflict, i) => {
+    const victims = `${victimsSql(table, conflict, NEW)}`;
+    triggers.push(trigger(name(`insert_conflict_${i}`), 'BEFORE INSERT', on, '', [victims]));
+    const event = conflict.columns === null ? 'BEFORE UPDATE' : `BEFORE UPDATE OF ${list(conflict.columns)}`;
+    triggers.push(trigger(name(`update_conflict_${i}`), event, on, conflict.when ?? '', [victims]));
+  });
+  return triggers;
+}
+
+function trigger(name: string, event: string, on: string, when: string, statements: string[]): Trigger {
+  const guard = when === '' ? '' : `WHEN ${when} `;
+  const body = statements.map((statement) => `${statement};`).join(' ');
+  return {
+    name,
+    sql: `CREATE TRIGGER ${quoted(name)} ${event} ON ${on} FOR EACH ROW ${guard}BEGIN ${body} END`,
+  };
+}
+
+function list(columns: string[]): string {
+  return columns.map(quoted).join(', ');
+}
+
+/** Bytes and storage class, not the column's collation: 'abc' → 'ABC' under NOCASE is a change of key. */
+function keyChanged(table: TablePlan): string {
+  if (table.rowidAlias) return `NEW.${quoted(table.key[0]!)} <> OLD.${quoted(table.key[0]!)}`;
+  return table.key
+    .map((column) => {
+      const [before, after] = [`OLD.${quoted(column)}`, `NEW.${quoted(column)}`];
+      return `${after} IS NOT ${before} COLLATE BINARY OR typeof(${after}) <> typeof(${before})`;
+    })
+    .join(' OR ');
+}
+
+interface Conflict {
+  /** SQL that is true for the rows that a REPLACE would delete, given how to name NEW's columns. */
+  where: (reference: Reference) => string;
+  /** Columns whose update can cause the conflict; null where only the whole row tells. */
+  columns: string[] | null;
+  when?: string;
+}
+
+function conflictsOf(table: TablePlan, uniques: UniqueIndex[]): Conflict[] {
+  const conflicts = uniques
+    .filter((unique) => !isWholeKey(table, unique))
+    .map((unique): Conflict => ({
+      where: (reference) => uniqueMatch(table, unique, reference),
+      columns:
+        unique.plain && unique.predicate === undefined ? unique.terms.map((term) => term.column!) : null,
+    }));
+  // The rowid is a unique key too, and an UPDATE of it names no column that UPDATE OF could list.
+  if (!table.withoutRowid && !table.rowidAlias) {
+    conflicts.push({
+      where: (reference) => `rowid = ${reference === NEW ? 'NEW.rowid' : ':value'}`,
+      columns: null,
+      when: 'NEW.rowid <> OLD.rowid',
+    });
+  }
+  return conflicts;
+}
+
+/** The key's own index needs no victims where equal means identical: the AFTER triggers log that very key. */
+function isWholeKey(table: TablePlan, unique: UniqueIndex): boolean {
+  const same =
+    unique.plain &&
+    unique.predicate === undefined &&
+    unique.terms.length === table.key.length &&
+    unique.terms.every(
+      (term) => table.key.includes(term.column!) && term.collation.toUpperCase() === 'BINARY',
+    );
+  if (!same) return false;
+  const kinds = table.key.map((column) => table.columns.find((c) => c.name === column)?.kind);
+  return table.rowidAlias || kinds.every((kind) => kind === 'bigint' || kind === 'text');
+}
+
+function uniqueMatch(table: TablePlan, unique: UniqueIndex, reference: Reference): string {
+  // In the inner query a bare column name means NEW's value, so an expression can be repeated verbatim on both sides.
+  const row = table.columns.map((column) => `${reference(column.name)} AS ${quoted(column.name)}`).join(', ');
+  const terms = unique.terms.map((term) =>
+    term.column !== undefined
+      ? `${quoted(term.column)} = ${reference(term.column)} COLLATE ${quoted(term.collation)}`
+      : `${term.expression} = (SELECT ${term.expression} FROM (SELECT ${row})) COLLATE ${quoted(term.collation)}`,
+  );
+  if (unique.predicate !== undefined) terms.push(`(${unique.predicate})`);
+  return terms.join(' AND ');
+}
+
+function victimsSql(table: TablePlan, conflict: Conflict, reference: Reference): string {
+  return (
+    `INSERT INTO ${LOG_TABLE} (t, ${logKeys(table).join(', ')}) ` +
+    `SELECT ${table.id}, ${list(table.key)} FROM ${quoted(table.name)} WHERE ${conflict.where(reference)}`
+  );
+}
+
+/**
+ * Creates the capture triggers of every table; runs inside the caller's write transaction.
+ * @throws CrossfadeError PlanRefused where a trigger would have to scan the table at every write
+ */
+export function installCapture(db: Database.Database, tables: TablePlan[]): void {
+  dropCapture(db);
+  for (const table of tables) {
+    const uniques = uniqueIndexesOf(db, table.name);
+    for (const conflict of conflictsOf(table, uniques)) refuseScan(db, table, conflict);
+    for (const { sql } of captureTriggers(table, uniques)) db.exec(sql);
+  }
+}
+
+function refuseScan(db: Database.Database, table: TablePlan, conflict: Conflict): void {
+  const sql = `SELECT 1 FROM ${quoted(table.name)} WHERE ${conflict.where(() => ':value')}`;
+  const steps = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all({ value: 1 }) as { detail: string }[];
+  if (
+    steps.some(
+      (step) => step.detail === `SCAN ${table.name}` || step.detail.startsWith(`SCAN ${table.name} `),
+    )
+  ) {
+    throw new CrossfadeError(
+      'PlanRefused',
+      `source table ${quoted(table.name)}: capture would scan the table at every write, because SQLite does not use ` +
+        `the unique index for: ${sql}`,
+    );
+  }
+}
+
+/** Drops the triggers that capture, not those that fence. */
+export function dropCapture(db: Database.Database): void {
+  dropTriggers(
+    db,
+    ourTriggers(db).filter((trigger) => !isFence(trigger)),
+  );
+}
+
+/**
+ * The fence's triggers, created in the transaction that sets the control row to `fencing`: then no write pays for them
+ * before, and as the newest triggers they run before any other.
+ */
+export function installFence(db: Database.Database, tables: TablePlan[]): void {
+  for (const table of tables) {
+    for (const event of ['INSERT', 'UPDATE', 'DELETE']) {
+      const name = `${SQLITE_PREFIX}${table.id}_fence_${event.toLowerCase()}`;
+      db.exec(`DROP TRIGGER IF EXISTS ${quoted(name)}`);
+      db.exec(
+        `CREATE TRIGGER ${quoted(name)} BEFORE ${event} ON ${quoted(table.name)} FOR EACH ROW BEGIN ` +
+          `SELECT RAISE(ABORT, 'crossfade: fenced') WHERE ${REFUSES} IS NOT 0; END`,
+      );
+    }
+  }
+}
+
+export function dropFence(db: Database.Database): void {
+  dropTriggers(db, ourTriggers(db).filter(isFence));
+}
+
+/** Moves the application's triggers on these tables into our own table: they must not fire on replayed rows. */
+export function suspendTriggers(db: Database.Database, tables: TablePlan[]): void {
+  const save = db.prepare(`INSERT OR REPLACE INTO ${SUSPENDED_TABLE} (name, sql) VALUES (?, ?)`);
+  const names = new Set(tables.map((table) => table.name.toLowerCase()));
+  const triggers = db
+    .prepare(
+      `SELECT name, sql, tbl_name FROM sqlite_master WHERE type = 'trigger' AND name NOT LIKE ? ESCAPE '\\'`,
+    )
+    .all(ourPattern()) as (Trigger & { tbl_name: string })[];
+  for (const trigger of triggers) {
+    if (!names.has(trigger.tbl_name.toLowerCase())) continue;
+    save.run(trigger.name, trigger.sql);
+    db.exec(`DROP TRIGGER ${quoted(trigger.name)}`);
+  }
+}
+
+/**
+ * Removes every object of ours; runs inside the caller's write transaction. Triggers go before the control table,
+ * without which they refuse every write.
+ */
+export function removeAll(db: Database.Database): void {
+  resumeTriggers(db);
+  dropTriggers(db, ourTriggers(db));
+  for (const table of [LOG_TABLE, SUSPENDED_TABLE, LEASE_TABLE, CONTROL_TABLE]) {
+    db.exec(`DROP TABLE IF EXISTS ${table}`);
+  }
+}
+
+/** Our triggers as they stand; compared with what capture created, to notice a rebuilt table. */
+export function ourTriggers(db: Database.Database): (Trigger & { table: string; rowid: number })[] {
+  return db
+    .prepare(
+      `SELECT name, sql, tbl_name AS "table", rowid FROM sqlite_master
+        WHERE type = 'trigger' AND name LIKE ? ESCAPE '\\' ORDER BY name`,
+    )
+    .all(ourPattern()) as (Trigger & { table: string; rowid: number })[];
+}
+
+/**
+ * Names what is wrong with the capture of these tables, null where all is well: every trigger as it was created, and
+ * newer than the application's, because a newer AFTER trigger that raises IGNORE keeps the row and skips ours.
+ */
+export function captureFault(db: Database.Database, tables: TablePlan[]): string | null {
+  const present = new Map(ourTriggers(db).map((trigger) => [trigger.name, trigger]));
+  for (const table of tables) {
+    const uniques = uniqueIndexesOf(db, table.name);
+    const newest = db
+      .prepare(
+        `SELECT max(rowid) AS rowid FROM sqlite_master
+          WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND name NOT LIKE ? ESCAPE '\\'`,
+      )
+      .get(table.name, ourPattern()) as { rowid: number | null };
+    for (const { name, sql } of captureTriggers(table, uniques)) {
+      const found = present.get(name);
+      if (found === undefined || found.sql !== sql) {
+        return `the capture trigger ${name} of table ${quoted(table.name)} is gone or changed`;
+      }
+      if (newest.rowid !== null && newest.rowid > found.rowid) {
+        return `table ${quoted(table.name)} got a trigger of the application that is newer than capture`;
+      }
+    }
+  }
+  return null;
+}
+
+function isFence(trigger: { name: string }): boolean {
+  return /_fence_(insert|update|delete)$/.test(trigger.name);
+}
+
+function ourPattern(): string {
+  return `${SQLITE_PREFIX.replaceAll('_', '\\_')}%`;
+}
+
+function dropTriggers(db: Database.Database, triggers: Trigger[]): void {
+  for (const { name } of triggers) db.exec(`DROP TRIGGER ${quoted(name)}`);
+}
+
+/** SQL literal of our prefix pattern, for queries over sqlite_master elsewhere. */
+export const OURS = literal(ourPattern());

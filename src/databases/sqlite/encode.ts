@@ -1,0 +1,177 @@
+/**
+ * Encodes rows inside SQLite: one query returns many rows as one buffer, which one pass turns into PostgreSQL's COPY
+ * text format (https://www.postgresql.org/docs/current/sql-copy.html, "Text Format"). No JavaScript value per cell.
+ *
+ * In the buffer, cells are separated by byte FF, rows by FE, and NULL is FD with a random nonce: none of these bytes
+ * occurs in UTF-8, so text that is not valid UTF-8 is found out rather than mistaken for structure.
+ */
+import { randomBytes } from 'node:crypto';
+import type Database from 'better-sqlite3';
+import type { ColumnPlan, TablePlan } from '../../contract.ts';
+import { CrossfadeError } from '../../errors.ts';
+import { quoted } from '../identifiers.ts';
+
+const CELL = 0xff;
+const ROW = 0xfe;
+const NULL_MARK = 0xfd;
+const NONCE_BYTES = 6;
+/** A run's nonce: a text that equals the NULL mark would have to guess it. */
+const NONCE = randomBytes(NONCE_BYTES);
+const NULL_SQL = `x'fd${NONCE.toString('hex')}'`;
+
+/** The integral reals above this keep their storage class in a NUMERIC column, so integer and real would mix (sqlite3RealSameAsInt). */
+const REAL_AS_INTEGER_LIMIT = 2251799813685248;
+
+/** How a column's values leave SQLite: as text for COPY, and only while `admits` holds. */
+interface CellSql {
+  /** The value as text; never evaluated for NULL. */
+  text: string;
+  /** True for every value that the column's kind holds exactly, NULL left aside. */
+  admits: string;
+}
+
+function cellSql(column: ColumnPlan, name: string): CellSql {
+  switch (column.kind) {
+    case 'bigint':
+      return { text: name, admits: `typeof(${name}) = 'integer'` };
+    case 'double':
+      // format() loses the sign of zero, which a column without REAL affinity keeps.
+      return {
+        text: `iif(${name} = 0 AND atan2(${name}, -1.0) < 0, '-0', format('%!.17g', ${name}))`,
+        admits: `typeof(${name}) = 'real'`,
+      };
+    case 'numeric':
+      return {
+        text: `iif(typeof(${name}) = 'integer', ${name}, format('%.15g', ${name}))`,
+        admits:
+          `(typeof(${name}) = 'integer' OR typeof(${name}) = 'real' AND abs(${name}) < ${REAL_AS_INTEGER_LIMIT}.0 ` +
+          `AND CAST(format('%.15g', ${name}) AS REAL) = ${name})`,
+      };
+    case 'boolean':
+      return {
+        text: `iif(${name}, 't', 'f')`,
+        admits: `(typeof(${name}) = 'integer' AND ${name} IN (0, 1))`,
+      };
+    case 'text':
+    case 'json':
+      return { text: name, admits: `typeof(${name}) = 'text'` };
+    case 'bytea':
+      return { text: `'\\x' || lower(hex(${name}))`, admits: `typeof(${name}) = 'blob'` };
+    case 'timestamp':
+      return {
+        text: name,
+        admits:
+          `(typeof(${name}) = 'text' AND ${name} GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9] ` +
+          `[0-2][0-9]:[0-5][0-9]:[0-5][0-9]' AND substr(${name}, 12, 2) < '24')`,
+      };
+    case 'date':
+      return {
+        text: name,
+        admits: `(typeof(${name}) = 'text' AND ${name} GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]')`,
+      };
+  }
+}
+
+/** Joins SQL terms pairwise, so that the expression's depth grows with the logarithm of the columns. */
+function balanced(terms: string[], operator: string): string {
+  if (terms.length === 1) return terms[0]!;
+  const middle = terms.length >> 1;
+  return `(${balanced(terms.slice(0, middle), operator)} ${operator} ${balanced(terms.slice(middle), operator)})`;
+}
+
+/**
+ * SQL of one row's cells; NULL where a value is not what the column's kind holds, so that an aggregate leaves the row
+ * out and the difference of two counts tells.
+ * @param alias table alias that qualifies the columns
+ */
+export function rowSql(table: TablePlan, alias: string): string {
+  const cells: string[] = [];
+  const conditions: string[] = [];
+  for (const column of table.columns) {
+    const name = `${alias}.${quoted(column.name)}`;
+    const cell = cellSql(column, name);
+    cells.push(`iif(${name} IS NULL, ${NULL_SQL}, ${cell.text})`);
+    conditions.push(`(${name} IS NULL OR ${cell.admits})`);
+  }
+  return `iif(${balanced(conditions, 'AND')}, ${balanced(cells, "|| x'ff' ||")}, NULL)`;
+}
+
+/** SQL of the aggregate that turns the rows `r` of a subquery into one buffer. */
+export const ROWS_AS_BUFFER = `CAST(group_concat(r, x'fe') AS BLOB)`;
+
+const ESCAPES = new Uint8Array(256);
+for (const [byte, letter] of [
+  [0x08, 'b'],
+  [0x09, 't'],
+  [0x0a, 'n'],
+  [0x0b, 'v'],
+  [0x0c, 'f'],
+  [0x0d, 'r'],
+  [0x5c, '\\'],
+] as const) {
+  ESCAPES[byte] = letter.charCodeAt(0);
+}
+
+/**
+ * Turns a buffer from SQLite into COPY text, exactly as the server's own COPY … TO would write it.
+ * @returns null where the buffer's structure is not that of `rows` rows: a text is not valid UTF-8
+ */
+export function toCopyText(data: Buffer, columns: number, rows: number): Buffer | null {
+  const out = Buffer.allocUnsafe(data.length * 2 + 1);
+  const end = data.length;
+  let o = 0;
+  let cells = 0;
+  let lines = 0;
+  let start = 0;
+  for (let i = 0; i < end; i++) {
+    const byte = data[i]!;
+    if (byte < NULL_MARK) {
+      const letter = ESCAPES[byte]!;
+      if (letter !== 0) {
+        out[o++] = 0x5c;
+        out[o++] = letter;
+      } else {
+        out[o++] = byte;
+      }
+    } else if (byte === CELL) {
+      out[o++] = 0x09;
+      cells++;
+      start = i + 1;
+    } else if (byte === ROW) {
+      out[o++] = 0x0a;
+      cells++;
+      lines++;
+      start = i + 1;
+    } else {
+      const after = i + 1 + NONCE_BYTES;
+      const whole = after === end || data[after] === CELL || data[after] === ROW;
+      if (i !== start || !whole || data.compare(NONCE, 0, NONCE_BYTES, i + 1, after) !== 0) return null;
+      out[o++] = 0x5c;
+      out[o++] = 0x4e;
+      i = after - 1;
+    }
+  }
+  out[o++] = 0x0a;
+  return cells + 1 === rows * columns && lines + 1 === rows ? out.subarray(0, o) : null;
+}
+
+/**
+ * Proves on this SQLite library that doubles leave it exactly; versions before 3.53 are off by an ulp at extreme exponents.
+ * @throws CrossfadeError EncoderInexact
+ */
+export function proveEncoder(db: Database.Database): void {
+  const bits = new BigUint64Array(1);
+  const double = new Float64Array(bits.buffer);
+  const encode = db.prepare(`SELECT format('%!.17g', ?)`).pluck();
+  for (let i = 0; i < 2_000; i++) {
+    randomBytes(8).copy(Buffer.from(bits.buffer));
+    const value = i === 0 ? 5e-324 : i === 1 ? Number.MAX_VALUE : double[0]!;
+    if (!Number.isFinite(value)) continue;
+    if (Number(encode.get(value)) !== value) {
+      throw new CrossfadeError(
+        'EncoderInexact',
+        `this SQLite library cannot write ${value} exactly as text: use the better-sqlite3 that crossfade depends on`,
+      );
+    }
+  }
+}

@@ -1,0 +1,184 @@
+/** The change log in the source: its head, its anchor, the keys of a range, and its trimming. */
+import type Database from 'better-sqlite3';
+import type { TablePlan } from '../../contract.ts';
+import { CrossfadeError } from '../../errors.ts';
+import { quoted } from '../identifiers.ts';
+import type { KeyValue } from '../key.ts';
+import { LOG_TABLE } from './control.ts';
+import { ROWS_AS_BUFFER, rowSql } from './encode.ts';
+
+export interface LogHead {
+  position: bigint;
+  token: bigint;
+}
+
+/** The newest row of the log. @throws CrossfadeError LogDiscontinuity where the log is empty or gone */
+export function logHead(db: Database.Database): LogHead {
+  const row = db
+    .prepare(`SELECT seq AS position, token FROM ${LOG_TABLE} ORDER BY seq DESC LIMIT 1`)
+    .safeIntegers()
+    .get() as LogHead | undefined;
+  if (row === undefined) throw discontinuity(db, 'the change log is empty');
+  return row;
+}
+
+/**
+ * Proves that the log still holds the row at which the checkpoint stands: sequence numbers recur after a restore, the
+ * random tokens do not. @throws CrossfadeError LogDiscontinuity
+ */
+export function proveAnchor(db: Database.Database, anchor: LogHead): void {
+  const token = db
+    .prepare(`SELECT token FROM ${LOG_TABLE} WHERE seq = ?`)
+    .safeIntegers()
+    .pluck()
+    .get(anchor.position);
+  if (token !== anchor.token)
+    throw discontinuity(db, `its row ${anchor.position} is not the one that was applied`);
+}
+
+function discontinuity(db: Database.Database, what: string): CrossfadeError {
+  return new CrossfadeError(
+    'LogDiscontinuity',
+    `source ${db.name}: ${what}; the file was restored or replaced under the migration: roll back and start again`,
+  );
+}
+
+/**
+ * The distinct keys that a range of the log names, staged in a temporary table of this connection, by storage class
+ * and bytes. Temporary tables live outside the source file and need no write lock.
+ */
+export class ChangedKeys {
+  private readonly db: Database.Database;
+  private readonly width: number;
+
+  /** @param width number of key columns of the log */
+  constructor(db: Database.Database, width: number) {
+    this.db = db;
+    this.width = width;
+    const keys = this.columns().join(', ');
+    db.exec(`CREATE TEMP TABLE IF NOT EXISTS changed (t INTEGER, ${keys}, classes TEXT);
+      CREATE UNIQUE INDEX IF NOT EXISTS temp.changed_key ON changed (t, ${keys}, classes)`);
+  }
+
+  private columns(): string[] {
+    return Array.from({ length: this.width }, (_, i) => `k${i}`);
+  }
+
+  /** Stages the keys of the tables in (from, to]; replaces what was staged. @returns their number */
+  stage(from: bigint, to: bigint, tables: number[]): number {
+    const keys = this.columns();
+    const classes = keys.map((key) => `typeof(${key})`).join(' || ');
+    this.db.exec('DELETE FROM temp.changed');
+    return this.db
+      .prepare(
+        `INSERT OR IGNORE INTO temp.changed (t, ${keys.join(', ')}, classes)
+         SELECT t, ${keys.join(', ')}, ${classes} FROM ${LOG_TABLE}
+          WHERE seq > ? AND seq <= ? AND t IN (${tables.map(() => '?').join(', ')})`,
+      )
+      .run(from, to, ...tables).changes;
+  }
+
+  /** Stages the given keys of one table; replaces what was staged. */
+  stageKeys(table: TablePlan, keys: KeyValue[][]): void {
+    this.db.exec('DELETE FROM temp.changed');
+    const columns = table.key.map((_, i) => `k${i}`).join(', ');
+    const insert = this.db.prepare(
+      `INSERT OR IGNORE INTO temp.changed (t, ${columns}) VALUES (?, ${table.key.map(() => '?').join(', ')})`,
+    );
+    for (const key of keys) insert.run(table.id, ...key);
+  }
+
+  /** Highest staging number; slices are ranges of it. */
+  highest(): number {
+    return this.db.prepare('SELECT coalesce(max(rowid), 0) FROM temp.changed').pluck().get() as number;
+  }
+
+  /** Tables among the staged keys. */
+  tables(): number[] {
+    return this.db.prepare('SELECT DISTINCT t FROM temp.changed ORDER BY t').pluck().all() as number[];
+  }
+
+  /** Keys of a table in the slice (from, to]. */
+  keys(table: TablePlan, from: number, to: number): KeyValue[][] {
+    return this.db
+      .prepare(
+        `SELECT ${table.key.map((_, i) => `k${i}`).join(', ')} FROM temp.changed
+          WHERE t = ? AND rowid > ? AND rowid <= ?`,
+      )
+      .safeIntegers()
+      .raw()
+      .all(table.id, from, to) as KeyValue[][];
+  }
+
+  /** The current rows of a slice as one buffer, their number, and how many of them fit their columns' kinds. */
+  rows(table: TablePlan, from: number, to: number): { data: Buffer | null; rows: number; good: number } {
+    const row = this.db
+      .prepare(
+        `SELECT ${ROWS_AS_BUFFER} AS data, count(*) AS "rows", count(r) AS good FROM (
+           SELECT ${rowSql(table, 's')} AS r FROM temp.changed c CROSS JOIN ${quoted(table.name)} s
+            WHERE c.t = ? AND c.rowid > ? AND c.rowid <= ? AND ${sameKey(table)})`,
+      )
+      .get(table.id, from, to) as { data: Buffer | null; rows: number; good: number };
+    return row;
+  }
+
+  /** One row's encoding by its key; null data where it does not fit or does not exist. */
+  row(table: TablePlan, key: KeyValue[]): { data: Buffer | null; rows: number } {
+    return this.db
+      .prepare(
+        `SELECT ${ROWS_AS_BUFFER} AS data, count(*) AS "rows" FROM (
+           SELECT ${rowSql(table, 's')} AS r FROM (SELECT ${table.key.map((_, i) => `? AS k${i}`).join(', ')}) c
+             CROSS JOIN ${quoted(table.name)} s WHERE ${sameKey(table)})`,
+      )
+      .get(...key) as { data: Buffer | null; rows: number };
+  }
+}
+
+/** The column's own comparison, which its index serves, and then class and bytes. */
+function sameKey(table: TablePlan): string {
+  return table.key
+    .map((name, i) => {
+      const column = `s.${quoted(name)}`;
+      if (table.rowidAlias) return `${column} = c.k${i}`;
+      return `${column} = c.k${i} AND ${column} IS c.k${i} COLLATE BINARY AND typeof(${column}) = typeof(c.k${i})`;
+    })
+    .join(' AND ');
+}
+
+/** Keys of the table that the log names after the position, repetitions included; none where capture has ended. */
+export function keysAfter(db: Database.Database, table: TablePlan, position: bigint): KeyValue[][] {
+  if (db.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(LOG_TABLE) === undefined) return [];
+  return db
+    .prepare(
+      `SELECT ${table.key.map((_, i) => `k${i}`).join(', ')} FROM ${LOG_TABLE} WHERE seq > ? AND t = ?`,
+    )
+    .safeIntegers()
+    .raw()
+    .all(position, table.id) as KeyValue[][];
+}
+
+/** End of the batch after `from`: at most `limit` log rows on, or the head. */
+export function batchEnd(db: Database.Database, from: bigint, limit: number | null): LogHead {
+  if (limit === null) return logHead(db);
+  const row = db
+    .prepare(
+      `SELECT seq AS position, token FROM (SELECT seq, token FROM ${LOG_TABLE} WHERE seq > ? ORDER BY seq LIMIT ?)
+        ORDER BY seq DESC LIMIT 1`,
+    )
+    .safeIntegers()
+    .get(from, limit) as LogHead | undefined;
+  return row ?? logHead(db);
+}
+
+/**
+ * Deletes up to `limit` rows before `before`, oldest first; never the newest row, whose number must not recur.
+ * Runs inside the caller's write transaction. @returns rows deleted
+ */
+export function trimLog(db: Database.Database, before: bigint, limit: number): number {
+  return db
+    .prepare(
+      `DELETE FROM ${LOG_TABLE} WHERE seq IN (SELECT seq FROM ${LOG_TABLE} WHERE seq < ? ORDER BY seq LIMIT ?)
+         AND seq < (SELECT max(seq) FROM ${LOG_TABLE})`,
+    )
+    .run(before, limit).changes;
+}

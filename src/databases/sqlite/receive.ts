@@ -1,0 +1,144 @@
+/**
+ * The source as receiver of changes from the target: rows are staged in temporary tables of the connection, which need
+ * no lock, and then applied by SQL alone in one short write transaction.
+ */
+import type Database from 'better-sqlite3';
+import type { TablePlan } from '../../contract.ts';
+import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
+import { quoted } from '../identifiers.ts';
+import { keyText, type KeyValue } from '../key.ts';
+import { CONTROL_TABLE, holdLease, type Lease, type SourceLeaseRole } from './control.ts';
+import { writeTransaction } from './transaction.ts';
+
+/** A row that SQLite refused. */
+export interface Refused {
+  tableId: number;
+  key: string;
+  reason: string;
+}
+
+export class Receiver {
+  private readonly db: Database.Database;
+  /** Tables staged since the last apply; `all`: every row of the table is replaced. */
+  private readonly staged = new Map<number, { table: TablePlan; all: boolean }>();
+
+  constructor(db: Database.Database) {
+    this.db = db;
+    // The applier's rows were checked by the primary; actions here would change rows that it did not change.
+    db.pragma('foreign_keys = OFF');
+  }
+
+  /** Stages keys whose rows are to be replaced by the rows staged for them. */
+  stageKeys(table: TablePlan, keys: KeyValue[][]): void {
+    this.prepare(table);
+    const insert = this.db.prepare(
+      `INSERT OR IGNORE INTO temp.${keysName(table)} VALUES (${table.key.map(() => '?').join(', ')})`,
+    );
+    for (const key of keys) insert.run(...key);
+  }
+
+  /** Stages that every row of the table is to be replaced. */
+  stageAll(table: TablePlan): void {
+    this.prepare(table);
+    this.staged.set(table.id, { table, all: true });
+  }
+
+  stageRows(table: TablePlan, rows: KeyValue[][]): void {
+    this.prepare(table);
+    const insert = this.db.prepare(
+      `INSERT INTO temp.${rowsName(table)} VALUES (${table.columns.map(() => '?').join(', ')})`,
+    );
+    for (const row of rows) insert.run(...row);
+  }
+
+  clear(): void {
+    for (const { table } of this.staged.values()) {
+      this.db.exec(`DELETE FROM temp.${keysName(table)}; DELETE FROM temp.${rowsName(table)}`);
+    }
+    this.staged.clear();
+  }
+
+  /**
+   * Applies what is staged in one write transaction, proving lease and state in it; the fence lets it pass because the
+   * control row says so within this transaction only.
+   * @returns rows that SQLite refused, which are left out
+   * @throws CrossfadeError LeaseLost, SourceBusy
+   */
+  async apply(lease: Lease<SourceLeaseRole>): Promise<Refused[]> {
+    const refused: Refused[] = [];
+    await writeTransaction(this.db, () => {
+      refused.length = 0;
+      holdLease(this.db, lease);
+      const toggled = this.db
+        .prepare(`UPDATE ${CONTROL_TABLE} SET applying = 1 WHERE id = 1 AND state = 'moved' AND epoch = ?`)
+        .run(lease.epoch);
+      if (toggled.changes !== 1) {
+        throw new CrossfadeError(
+          'LeaseLost',
+          `source ${this.db.name} is not secondary in epoch ${lease.epoch} any more`,
+        );
+      }
+      // All deletions first: unique values may have moved between rows.
+      for (const { table, all } of this.staged.values()) this.db.exec(deleteSql(table, all));
+      for (const { table } of this.staged.values()) this.insert(table, refused);
+      this.db.prepare(`UPDATE ${CONTROL_TABLE} SET applying = 0 WHERE id = 1`).run();
+    });
+    this.clear();
+    return refused;
+  }
+
+  private insert(table: TablePlan, refused: Refused[]): void {
+    const columns = table.columns.map((column) => quoted(column.name)).join(', ');
+    const sql = `INSERT INTO main.${quoted(table.name)} (${columns}) SELECT * FROM temp.${rowsName(table)}`;
+    try {
+      this.db.exec(sql);
+      return;
+    } catch (error) {
+      if (!driverCode(error).startsWith('SQLITE_CONSTRAINT')) throw error;
+    }
+    // ABORT has undone that statement alone: row by row, what is refused is set aside.
+    const one = this.db.prepare(`${sql} WHERE rowid = ?`);
+    const staged = this.db
+      .prepare(
+        `SELECT rowid, ${table.key.map(quoted).join(', ')} FROM temp.${rowsName(table)} ORDER BY rowid`,
+      )
+      .safeIntegers()
+      .raw()
+      .all() as KeyValue[][];
+    for (const [rowid, ...key] of staged) {
+      try {
+        one.run(rowid);
+      } catch (error) {
+        if (!driverCode(error).startsWith('SQLITE_CONSTRAINT')) throw error;
+        refused.push({ tableId: table.id, key: keyText(key), reason: messageOf(error) });
+      }
+    }
+  }
+
+  private prepare(table: TablePlan): void {
+    if (this.staged.has(table.id)) return;
+    const keys = table.key.map(quoted).join(', ');
+    // Columns without a type keep each value's storage class.
+    this.db.exec(
+      `CREATE TEMP TABLE IF NOT EXISTS ${keysName(table)} (${keys}, UNIQUE (${keys}));
+       CREATE TEMP TABLE IF NOT EXISTS ${rowsName(table)} (${table.columns.map((column) => quoted(column.name)).join(', ')})`,
+    );
+    this.staged.set(table.id, { table, all: false });
+  }
+}
+
+function keysName(table: TablePlan): string {
+  return quoted(`crossfade_keys_${table.id}`);
+}
+
+function rowsName(table: TablePlan): string {
+  return quoted(`crossfade_rows_${table.id}`);
+}
+
+function deleteSql(table: TablePlan, all: boolean): string {
+  const main = `main.${quoted(table.name)}`;
+  if (all) return `DELETE FROM ${main}`;
+  const keys = table.key.map(quoted).join(', ');
+  const tuple = table.key.length === 1 ? keys : `(${keys})`;
+  return `DELETE FROM ${main} WHERE ${tuple} IN (SELECT ${keys} FROM temp.${keysName(table)})`;
+}

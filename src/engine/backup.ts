@@ -1,0 +1,51 @@
+/** A consistent copy of the source as a file, made while the application writes. */
+import { existsSync, renameSync, rmSync, statSync } from 'node:fs';
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { CrossfadeError, messageOf } from '../errors.ts';
+
+/** Where the backup of a migration goes: beside the source, named after the migration. */
+export function backupPathOf(sourcePath: string, migration: string): string {
+  return `${sourcePath}.${migration.replaceAll(/[^A-Za-z0-9._-]/g, '_')}.backup`;
+}
+
+/**
+ * Makes the backup, unless a complete one is there. VACUUM INTO reads one snapshot; the online backup API would start
+ * again at every write.
+ * @param onProgress told about once a second how many bytes are written
+ * @throws CrossfadeError Internal where the file cannot be written
+ */
+export async function backUp(
+  sourcePath: string,
+  migration: string,
+  onProgress: (bytes: number) => void,
+  signal: AbortSignal,
+): Promise<{ path: string; bytes: number }> {
+  const path = backupPathOf(sourcePath, migration);
+  if (existsSync(path)) return { path, bytes: statSync(path).size };
+  const partial = `${path}.partial`;
+  rmSync(partial, { force: true });
+  const thread = new Worker(new URL('./backup-thread.js', import.meta.url), {
+    workerData: { sourcePath, backupPath: partial },
+  });
+  const timer = setInterval(() => onProgress(existsSync(partial) ? statSync(partial).size : 0), 1_000);
+  const stop = (): void => void thread.terminate();
+  signal.addEventListener('abort', stop);
+  try {
+    await once(thread, 'exit');
+    if (signal.aborted) throw new CrossfadeError('Aborted', 'the backup was stopped');
+    renameSync(partial, path);
+    return { path, bytes: statSync(path).size };
+  } catch (error) {
+    rmSync(partial, { force: true });
+    if (error instanceof CrossfadeError) throw error;
+    throw new CrossfadeError(
+      'Internal',
+      `the backup ${path} could not be written: ${messageOf(error)}; is there room beside the source?`,
+      error,
+    );
+  } finally {
+    signal.removeEventListener('abort', stop);
+    clearInterval(timer);
+  }
+}

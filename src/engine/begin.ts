@@ -1,0 +1,118 @@
+/** Begin: checks that both databases are free for this migration and creates the control rows. */
+import type pg from 'pg';
+import type { Plan } from '../contract.ts';
+import { CrossfadeError } from '../errors.ts';
+import { connectTarget, describeTarget } from '../databases/postgres/connection.ts';
+import { CONTROL_SQL, readControl as readTargetControl } from '../databases/postgres/control.ts';
+import { removeAll } from '../databases/sqlite/capture.ts';
+import { openSource } from '../databases/sqlite/connection.ts';
+import { createControl, readControl as readSourceControl } from '../databases/sqlite/control.ts';
+import { logHead, type LogHead } from '../databases/sqlite/log.ts';
+import { writeTransaction } from '../databases/sqlite/transaction.ts';
+import type { Endpoints } from './endpoints.ts';
+
+/**
+ * Refuses databases that hold something else: another migration, or tables that crossfade did not make.
+ * Changes nothing. @throws CrossfadeError MigrationExists, TargetNotEmpty
+ */
+export async function checkFree(endpoints: Endpoints, migration: string): Promise<void> {
+  const db = openSource(endpoints.sourcePath, 'read');
+  try {
+    const control = readSourceControl(db);
+    if (control !== null && control.migration !== migration) {
+      throw new CrossfadeError(
+        'MigrationExists',
+        `source ${endpoints.sourcePath} is already being migrated by "${control.migration}" (state ${control.state}): ` +
+          `watch or abort that one, or run "crossfade rollback" if its workflow is gone`,
+      );
+    }
+  } finally {
+    db.close();
+  }
+  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade plan' });
+  try {
+    await checkTargetFree(client, endpoints.targetUrl, migration);
+  } finally {
+    await client.end();
+  }
+}
+
+async function checkTargetFree(client: pg.Client, url: string, migration: string): Promise<void> {
+  const where = describeTarget(url);
+  const control = await readTargetControl(client);
+  if (control !== null) {
+    if (control.migration === migration) return;
+    throw new CrossfadeError(
+      'MigrationExists',
+      `target ${where} holds migration "${control.migration}" (state ${control.state}${control.finished ? ', finished' : ''}): ` +
+        `use another database, or drop its tables and schema "crossfade" if you no longer need them`,
+    );
+  }
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT c.relname AS name FROM pg_class c
+      WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+        AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
+      ORDER BY c.relname LIMIT 4`,
+  );
+  if (rows.length > 0) {
+    throw new CrossfadeError(
+      'TargetNotEmpty',
+      `target ${where} is not empty: schema public has ${rows.map(({ name }) => `"${name}"`).join(', ')}; ` +
+        `create an empty database for the migration`,
+    );
+  }
+}
+
+/**
+ * Creates the control rows: source open and target standby, both with epoch 1. Idempotent for one migration.
+ * @throws CrossfadeError MigrationExists
+ */
+export async function beginMigration(endpoints: Endpoints, migration: string, plan: Plan): Promise<void> {
+  await checkFree(endpoints, migration);
+  const keyColumns = Math.max(1, ...plan.tables.map((table) => table.key.length));
+  const db = openSource(endpoints.sourcePath, 'write');
+  try {
+    // The source first: the target's checkpoint names the log's first row.
+    const head = await writeTransaction(db, () => {
+      if (readSourceControl(db) === null) createControl(db, migration, keyColumns);
+      return logHead(db);
+    });
+    try {
+      await createTargetControl(endpoints, migration, plan, head);
+    } catch (error) {
+      // Nothing is captured yet, so a beginning that failed leaves no trace in the source.
+      await writeTransaction(db, () => removeAll(db));
+      throw error;
+    }
+  } finally {
+    db.close();
+  }
+}
+
+async function createTargetControl(
+  endpoints: Endpoints,
+  migration: string,
+  plan: Plan,
+  head: LogHead,
+): Promise<void> {
+  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade begin' });
+  try {
+    if ((await readTargetControl(client)) !== null) return;
+    await client.query('BEGIN');
+    await client.query(CONTROL_SQL);
+    await client.query(
+      `INSERT INTO crossfade.control (id, migration, epoch, state, plan) VALUES (1, $1, 1, 'standby', $2)`,
+      [migration, JSON.stringify(plan)],
+    );
+    await client.query(
+      `INSERT INTO crossfade.checkpoint (id, position, token, head) VALUES (1, $1, $2, $1)`,
+      [String(head.position), String(head.token)],
+    );
+    await client.query(`INSERT INTO crossfade.copied (table_id, state) SELECT unnest($1::int[]), 'pending'`, [
+      plan.tables.map((table) => table.id),
+    ]);
+    await client.query('COMMIT');
+  } finally {
+    await client.end();
+  }
+}

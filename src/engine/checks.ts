@@ -1,0 +1,40 @@
+/** CHECKs of the target: each admits exactly the values that can go back to SQLite as they are. */
+import type { ColumnKind } from '../contract.ts';
+import { quoted } from '../databases/identifiers.ts';
+import type { SourceColumn } from '../databases/sqlite/schema.ts';
+
+/** A text that a column with a numeric affinity would turn into a number (sqlite3AtoF, spaces included). */
+const NUMBER_TEXT = `^[ \\t\\n\\v\\f\\r]*[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?[ \\t\\n\\v\\f\\r]*$`;
+
+/** SQL conditions for a column of this kind; empty where every value of the type can go back. */
+export function checksFor(column: SourceColumn, kind: ColumnKind): string[] {
+  const c = quoted(column.name);
+  const convertsText =
+    column.affinity === 'INTEGER' || column.affinity === 'NUMERIC' || column.affinity === 'REAL';
+  switch (kind) {
+    case 'double':
+      // SQLite stores NULL for NaN. -0 goes back as 0 where the column has an affinity, as it would have been stored there.
+      return [`${c} <> 'NaN'`];
+    case 'numeric':
+      // Integers go back as INTEGER, the rest as REAL: a double that 15 digits write exactly, so that the decimal
+      // comes again. NaN and the infinities are beyond both bounds.
+      return [
+        `${c} = trunc(${c}) AND ${c} BETWEEN -9223372036854775808 AND 9223372036854775807 ` +
+          `OR abs(${c}) < 2251799813685248 AND ${c} = ${c}::double precision::numeric`,
+      ];
+    case 'timestamp':
+      return [
+        `${c} BETWEEN '0001-01-01 00:00:00' AND '9999-12-31 23:59:59' AND ${c} = date_trunc('second', ${c})`,
+      ];
+    case 'date':
+      return [`${c} BETWEEN '0001-01-01' AND '9999-12-31'`];
+    case 'text':
+      return convertsText ? [`${c} !~ '${NUMBER_TEXT}'`] : [];
+    case 'json':
+      return convertsText ? [`json_typeof(${c}) <> 'number'`] : [];
+    case 'bigint':
+    case 'boolean':
+    case 'bytea':
+      return [];
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * Chooses how a source column is held on the target: the first kind, in an order that the declared type sets, that
+ * gives back every value found and the column's default, with its storage class.
+ */
+import type { ColumnKind } from '../contract.ts';
+import type { ColumnFacts } from '../databases/sqlite/census.ts';
+import { isBoolean, isDate, isDatetime, isJson } from '../databases/sqlite/declared.ts';
+import type { SourceColumn } from '../databases/sqlite/schema.ts';
+import { defaultSql, type SourceDefault } from './defaults.ts';
+
+export const TARGET_TYPES: Record<ColumnKind, string> = {
+  bigint: 'bigint',
+  double: 'double precision',
+  numeric: 'numeric',
+  boolean: 'boolean',
+  text: 'text',
+  bytea: 'bytea',
+  json: 'json',
+  timestamp: 'timestamp',
+  date: 'date',
+};
+
+/** A column with what the choice depends on. */
+export interface ColumnCase {
+  column: SourceColumn;
+  facts: ColumnFacts;
+  default: SourceDefault;
+  /** Part of a key, an index or a foreign key: PostgreSQL's json cannot be compared. */
+  indexed: boolean;
+}
+
+/** What stands against every kind. */
+export interface Obstacle {
+  code: 'mixed-classes' | 'nul-in-text' | 'invalid-utf8' | 'inexact-number';
+  count: number;
+  /** What was found, without the column's name. */
+  what: string;
+  /** What the operator can do. */
+  remedy: string;
+}
+
+export interface Choice {
+  kind: ColumnKind;
+  why: string;
+  /** Present where no kind holds every value. */
+  obstacle?: Obstacle;
+}
+
+/** Number of the column's values, NULL aside. */
+export function valueCount(facts: ColumnFacts): number {
+  return facts.integers + facts.reals + facts.texts + facts.blobs;
+}
+
+export function chooseKind(subject: ColumnCase): Choice {
+  const order = preferredKinds(subject);
+  const holding = order.filter((kind) => holds(kind, subject));
+  const kind = holding.find((candidate) => holdsDefault(candidate, subject)) ?? holding[0];
+  if (kind !== undefined) return { kind, why: reason(kind, subject) };
+  const obstacle = obstacleOf(subject.facts);
+  return { kind: order[0]!, why: obstacle.what, obstacle };
+}
+
+/** Does the kind give back every value of the column? */
+export function holds(kind: ColumnKind, { column, facts, default: value, indexed }: ColumnCase): boolean {
+  const values = valueCount(facts);
+  const texts = facts.texts === values && facts.nulTexts === 0 && facts.invalidTexts === 0;
+  switch (kind) {
+    case 'bigint':
+      return column.affinity !== 'REAL' && facts.integers === values;
+    case 'boolean':
+      return isBoolean(column.declared) && facts.bits === values;
+    case 'numeric':
+      return isNumeric(column) && facts.integers + facts.decimals === values;
+    case 'double':
+      // A NUMERIC column makes an integer of every integral real by itself, so one double stands for both classes.
+      if (isNumeric(column)) return facts.integers + facts.reals === values && facts.beyondDouble === 0;
+      return facts.reals === values;
+    case 'text':
+      return texts;
+    case 'json':
+      return texts && !indexed && isJson(column.declared) && isNumeric(column) && facts.jsons === values;
+    case 'timestamp':
+      return texts && facts.datetimes === values && (values > 0 || changesAs('timestamp', value));
+    case 'date':
+      return texts && facts.dates === values && (values > 0 || changesAs('date', value));
+    case 'bytea':
+      return facts.blobs === values;
+  }
+}
+
+/** Without values, only a default such as CURRENT_TIMESTAMP tells which of the forms of a date the application uses. */
+function changesAs(kind: ColumnKind, value: SourceDefault): boolean {
+  return value.type === 'changing' && value.sql[kind] !== undefined;
+}
+
+function holdsDefault(kind: ColumnKind, subject: ColumnCase): boolean {
+  return defaultSql(subject.default, kind, subject.column.affinity) !== undefined;
+}
+
+function isNumeric(column: SourceColumn): boolean {
+  return column.affinity === 'NUMERIC' || column.affinity === 'INTEGER';
+}
+
+function preferredKinds({ column }: ColumnCase): ColumnKind[] {
+  const { declared, affinity } = column;
+  switch (affinity) {
+    case 'INTEGER':
+      return ['bigint', 'numeric', 'double', 'text', 'bytea'];
+    case 'REAL':
+      return ['double', 'text', 'bytea'];
+    case 'TEXT':
+      return ['text', 'bytea'];
+    case 'BLOB':
+      return declared === '' ? ['text', 'bigint', 'double', 'bytea'] : ['bytea', 'text', 'bigint', 'double'];
+    case 'NUMERIC':
+      if (isBoolean(declared)) return ['boolean', 'numeric', 'double', 'text', 'bytea'];
+      if (isDatetime(declared)) return ['timestamp', 'text', 'bigint', 'numeric', 'double', 'bytea'];
+      if (isDate(declared)) return ['date', 'text', 'bigint', 'numeric', 'double', 'bytea'];
+      if (isJson(declared)) return ['json', 'text', 'bigint', 'numeric', 'double', 'bytea'];
+      return ['numeric', 'double', 'text', 'bytea'];
+  }
+}
+
+const FORMS: Record<ColumnKind, string> = {
+  bigint: 'integers',
+  double: 'numbers that a double holds exactly',
+  numeric: 'integers and numbers of at most 15 digits',
+  boolean: '0 and 1',
+  text: 'text',
+  bytea: 'blobs',
+  json: 'valid JSON, kept as written',
+  timestamp: 'dates written YYYY-MM-DD HH:MM:SS',
+  date: 'dates written YYYY-MM-DD',
+};
+
+function reason(kind: ColumnKind, { column, facts, default: value }: ColumnCase): string {
+  const values = valueCount(facts);
+  const declared = column.declared === '' ? 'no declared type' : `declared ${column.declared}`;
+  if (values > 0)
+    return `holds only ${FORMS[kind]} (${values} ${values === 1 ? 'value' : 'values'}); ${declared}`;
+  return `no values yet; ${declared}${changesAs(kind, value) ? `, default ${column.defaultText}` : ''}`;
+}
+
+function obstacleOf(facts: ColumnFacts): Obstacle {
+  const values = valueCount(facts);
+  if (facts.texts === values && facts.nulTexts > 0) {
+    return {
+      code: 'nul-in-text',
+      count: facts.nulTexts,
+      what: `${facts.nulTexts} of its texts contain a NUL character, which PostgreSQL's text cannot hold`,
+      remedy: `store them as BLOB, or remove the NUL: UPDATE … SET … = replace(…, char(0), '')`,
+    };
+  }
+  if (facts.texts === values && facts.invalidTexts > 0) {
+    return {
+      code: 'invalid-utf8',
+      count: facts.invalidTexts,
+      what: `${facts.invalidTexts} of its texts are not valid UTF-8`,
+      remedy: 'store them as BLOB, or correct their encoding',
+    };
+  }
+  const classes: [string, number][] = [
+    ['integer', facts.integers],
+    ['real', facts.reals],
+    ['text', facts.texts],
+    ['blob', facts.blobs],
+  ];
+  const present = classes.filter(([, count]) => count > 0);
+  const numbersOnly = facts.texts === 0 && facts.blobs === 0;
+  if (numbersOnly && facts.beyondDouble > 0) {
+    return {
+      code: 'inexact-number',
+      count: facts.reals - facts.decimals,
+      what:
+        `${facts.beyondDouble} integers are beyond 2^53 and ${facts.reals - facts.decimals} reals need more than ` +
+        `15 digits: neither numeric nor double precision holds both exactly`,
+      remedy: 'round the reals, or move the large integers to a column of their own',
+    };
+  }
+  const least = Math.min(...present.map(([, count]) => count));
+  return {
+    code: 'mixed-classes',
+    count: least,
+    what: `it mixes storage classes: ${present.map(([name, count]) => `${count} ${name}`).join(', ')}`,
+    remedy:
+      'convert the values of one class to the other, e.g. UPDATE … SET … = CAST(… AS …) WHERE typeof(…) = …',
+  };
+}

@@ -1,0 +1,89 @@
+/** Compares rows of both databases in COPY text; looks at single cells only where bytes differ. */
+import type { ColumnKind, Mismatch, TablePlan } from '../contract.ts';
+import { keyText } from '../databases/key.ts';
+import { copyLineKey, splitCells, splitLines, unescapeCell } from '../databases/postgres/copy-text.ts';
+
+/** One key whose rows differ; the lines are COPY text, undefined where the row is absent. */
+export interface Difference {
+  key: string;
+  source: Buffer | undefined;
+  target: Buffer | undefined;
+}
+
+const SHOWN_CHARACTERS = 80;
+
+/** Rows that are not the same on both sides, by key. Both texts hold the rows of the same key range. */
+export function differences(table: TablePlan, source: Buffer, target: Buffer): Difference[] {
+  if (source.equals(target)) return [];
+  const sourceLines = splitLines(source);
+  const targetLines = splitLines(target);
+  const found: Difference[] = [];
+  if (
+    sourceLines.length === targetLines.length &&
+    sourceLines.every((line, i) => sameRow(table, line, targetLines[i]!))
+  ) {
+    return [];
+  }
+  const byKey = new Map(targetLines.map((line) => [keyText(copyLineKey(table, line)), line]));
+  for (const line of sourceLines) {
+    const key = keyText(copyLineKey(table, line));
+    const other = byKey.get(key);
+    byKey.delete(key);
+    if (other === undefined || !sameRow(table, line, other)) found.push({ key, source: line, target: other });
+  }
+  for (const [key, line] of byKey) found.push({ key, source: undefined, target: line });
+  return found;
+}
+
+function sameRow(table: TablePlan, a: Buffer, b: Buffer): boolean {
+  if (a.equals(b)) return true;
+  const [cellsA, cellsB] = [splitCells(a), splitCells(b)];
+  return table.columns.every((column, i) => sameCell(column.kind, cellsA[i]!, cellsB[i]!));
+}
+
+/** The two databases print the same double with different digits; the bits decide. */
+function sameCell(kind: ColumnKind, a: string, b: string): boolean {
+  if (a === b) return true;
+  if (a === '\\N' || b === '\\N') return false;
+  if (kind === 'double') return Object.is(double(a), double(b));
+  // Integral numerics are compared as written: beyond 2^53 a double would confuse them.
+  if (kind === 'numeric') return !(/^-?\d+$/.test(a) && /^-?\d+$/.test(b)) && Number(a) === Number(b);
+  return false;
+}
+
+function double(text: string): number {
+  return Number(text.replace(/^(-?)Inf(inity)?$/, '$1Infinity'));
+}
+
+/** Tells a difference as the verdict reports it; the source is named primary where `sourceIsPrimary`. */
+export function describe(table: TablePlan, difference: Difference, sourceIsPrimary: boolean): Mismatch {
+  const { key, source, target } = difference;
+  const base = { table: table.name, key: readableKey(key) };
+  if (source === undefined || target === undefined) {
+    const missingOnSource = source === undefined;
+    return {
+      ...base,
+      kind: missingOnSource === sourceIsPrimary ? 'missing-on-primary' : 'missing-on-secondary',
+    };
+  }
+  const [cellsS, cellsT] = [splitCells(source), splitCells(target)];
+  const index = table.columns.findIndex((column, i) => !sameCell(column.kind, cellsS[i]!, cellsT[i]!));
+  const [s, t] = [shown(cellsS[index] ?? ''), shown(cellsT[index] ?? '')];
+  return {
+    ...base,
+    kind: 'different',
+    column: table.columns[index]?.name ?? '?',
+    primary: sourceIsPrimary ? s : t,
+    secondary: sourceIsPrimary ? t : s,
+  };
+}
+
+function shown(cell: string): string {
+  const value = unescapeCell(cell) ?? 'NULL';
+  return value.length > SHOWN_CHARACTERS ? `${value.slice(0, SHOWN_CHARACTERS - 1)}…` : value;
+}
+
+/** A key as a person reads it: values without their class letters. */
+export function readableKey(key: string): string {
+  return (JSON.parse(key) as string[]).map((value) => value.slice(2)).join(', ');
+}

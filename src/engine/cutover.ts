@@ -1,0 +1,342 @@
+/**
+ * Cutover: the source's control row goes open → fencing → moved, and only that last compare-and-swap, the commit point,
+ * makes the target primary. Before it, anything that goes wrong lifts the fence; after it, only roll forward.
+ * The numbered steps are those of docs/protocol.md.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type Database from 'better-sqlite3';
+import type { CutoverReport, Mismatch } from '../contract.ts';
+import { CrossfadeError, messageOf } from '../errors.ts';
+import { readQuarantine } from '../databases/postgres/apply.ts';
+import { connectTarget } from '../databases/postgres/connection.ts';
+import { readControl as readTargetControl } from '../databases/postgres/control.ts';
+import type { TargetLease } from '../databases/postgres/lease.ts';
+import { installCaptureSql } from '../databases/postgres/triggers.ts';
+import { dropCapture, dropFence, installFence, suspendTriggers } from '../databases/sqlite/capture.ts';
+import { openSource } from '../databases/sqlite/connection.ts';
+import { CONTROL_TABLE, LEASE_TABLE, NOW_MS, takeLease } from '../databases/sqlite/control.ts';
+import { logHead } from '../databases/sqlite/log.ts';
+import { writeTransaction } from '../databases/sqlite/transaction.ts';
+import type { Endpoints } from './endpoints.ts';
+import { Replayer } from './replay.ts';
+import { sourceFault, type SourceLease } from './source-control.ts';
+import { readCheckpoint } from './store.ts';
+import { advanceSequences, leased } from './target-schema.ts';
+import { Verifier } from './verify.ts';
+
+export interface CutoverOptions {
+  endpoints: Endpoints;
+  /** Lease `replay` in the target; taking it ends the replay that ran until now. */
+  replayLease: TargetLease;
+  /** Lease `control` in the source. */
+  sourceLease: SourceLease;
+  maxPauseMs: number;
+  signal: AbortSignal;
+}
+
+/** How long replay may take to catch up before the fence; nobody waits for it. */
+const CATCH_UP_MS = 5 * 60_000;
+/** The drain may use this share of the pause; the rest is for the checks and the commit point. */
+const DRAIN_SHARE = 0.6;
+
+interface MovedRow {
+  state: string;
+  epoch: number;
+  open_token: string | null;
+  /** Milliseconds since the fence was set. */
+  since_fence: number | null;
+}
+
+/**
+ * Moves the writes from the source to the target.
+ * @returns `returned` with the reason where the state before the cutover holds again
+ * @throws CrossfadeError LeaseLost, connection errors; a later attempt reads the source's row and goes on from it
+ */
+export async function cutOver(options: CutoverOptions): Promise<CutoverReport> {
+  const { endpoints, sourceLease } = options;
+  const db = openSource(endpoints.sourcePath, 'write');
+  try {
+    const row = readRow(db, options.maxPauseMs);
+    if (row.state === 'moved') {
+      // An attempt before this one passed the commit point and died: only roll forward.
+      await openTarget(endpoints, row.epoch, row.open_token ?? '');
+      return { outcome: 'moved', epoch: row.epoch, pauseMs: Math.round(row.since_fence ?? 0), drained: 0 };
+    }
+    await liftFence(db, options);
+    const replayer = await Replayer.open(endpoints, options.replayLease);
+    const verifier = await Verifier.open(endpoints, 'crossfade cutover');
+    try {
+      return await new Cutover(options, db, replayer, verifier).run();
+    } catch (error) {
+      if (error instanceof CrossfadeError && error.code === 'CutoverReturned') {
+        return {
+          outcome: 'returned',
+          epoch: sourceLease.epoch,
+          pauseMs: 0,
+          drained: 0,
+          reason: error.message,
+        };
+      }
+      throw error;
+    } finally {
+      await verifier.close();
+      await replayer.close();
+    }
+  } finally {
+    db.close();
+  }
+}
+
+class Cutover {
+  private readonly options: CutoverOptions;
+  private readonly db: Database.Database;
+  private readonly replayer: Replayer;
+  private readonly verifier: Verifier;
+  private readonly token = randomBytes(16).toString('hex');
+  private verified = 0n;
+
+  constructor(options: CutoverOptions, db: Database.Database, replayer: Replayer, verifier: Verifier) {
+    this.options = options;
+    this.db = db;
+    this.replayer = replayer;
+    this.verifier = verifier;
+  }
+
+  async run(): Promise<CutoverReport> {
+    await this.prepare();
+    const before = this.replayer.applied;
+    const fencedAt = await this.fence();
+    try {
+      const deadline = fencedAt + this.options.maxPauseMs;
+      await this.within(deadline, this.drainAndCheck(fencedAt));
+      await this.commit(deadline - performance.now());
+    } catch (error) {
+      const moved = readRow(this.db, this.options.maxPauseMs);
+      // The commit's reply may be lost; the row tells what happened.
+      if (moved.state !== 'moved' || moved.open_token !== this.token) {
+        await liftFence(this.db, this.options);
+        throw this.returned(messageOf(error), error);
+      }
+    }
+    const epoch = this.options.sourceLease.epoch + 1;
+    await openTarget(this.options.endpoints, epoch, this.token);
+    const pauseMs = Math.round(performance.now() - fencedAt);
+    return { outcome: 'moved', epoch, pauseMs, drained: this.replayer.applied - before };
+  }
+
+  /** Step 1: everything that needs no fence. */
+  private async prepare(): Promise<void> {
+    const { replayer } = this;
+    const { client, lease } = replayer.applier;
+    await replayer.requireWholeBatches();
+    await this.catchUp();
+    this.verified = (await readCheckpoint(client)).verifiedPosition ?? 0n;
+    await this.verifyChanges();
+    const quarantine = await readQuarantine(client, 3);
+    if (quarantine.length > 0) {
+      const first = quarantine[0]!;
+      const table = replayer.plan.tables.find(({ id }) => id === first.tableId)?.name ?? '?';
+      throw this.returned(
+        `rows are in quarantine, the first in table "${table}", key ${first.key}: ${first.reason}`,
+      );
+    }
+    this.proveSource();
+    // The reverse path is proved before anyone depends on it: capture in place and its log writable, source writable.
+    await leased(client, lease, replayer.plan.tables.flatMap(installCaptureSql));
+    await client.query('BEGIN; INSERT INTO crossfade.log (table_id, key) VALUES (0, NULL); ROLLBACK');
+    await advanceSequences(client, replayer.plan, this.handedOut());
+    await leased(client, lease, [
+      `UPDATE crossfade.control SET open_hash = encode(sha256(convert_to('${this.token}', 'UTF8')), 'hex')
+        WHERE id = 1 AND state = 'standby' AND epoch = ${lease.epoch}`,
+    ]);
+    await this.catchUp();
+    await this.verifyChanges();
+  }
+
+  /** Step 2: the fence, with a deadline at which it lifts itself. @returns when it was set, by performance.now() */
+  private async fence(): Promise<number> {
+    const { sourceLease, maxPauseMs } = this.options;
+    let at = 0;
+    await writeTransaction(this.db, () => {
+      at = performance.now();
+      takeLease(this.db, sourceLease);
+      installFence(this.db, this.replayer.plan.tables);
+      const fenced = this.db
+        .prepare(
+          `UPDATE ${CONTROL_TABLE} SET state = 'fencing', fence_token = ?, deadline = ${NOW_MS} + ?, open_token = NULL
+            WHERE id = 1 AND state = 'open' AND epoch = ?`,
+        )
+        .run(this.token, maxPauseMs, sourceLease.epoch);
+      if (fenced.changes !== 1)
+        throw new CrossfadeError('LeaseLost', `source ${this.db.name} is not open any more`);
+    });
+    return at;
+  }
+
+  /** Steps 3 and 4: the final position is read after the fence, and replayed to; then what changed last is compared. */
+  private async drainAndCheck(fencedAt: number): Promise<void> {
+    const final = logHead(this.db).position;
+    await this.replayer.drainTo(final, fencedAt + this.options.maxPauseMs * DRAIN_SHARE);
+    await this.verifyChanges();
+    if ((await readQuarantine(this.replayer.applier.client, 1)).length > 0) {
+      throw this.returned('a row that changed last has no exact form on the target and is in quarantine');
+    }
+    await advanceSequences(this.replayer.applier.client, this.replayer.plan, this.handedOut());
+  }
+
+  /** Step 5, the commit point: one compare-and-swap, where everything that was checked is still so. */
+  private async commit(timeoutMs: number): Promise<void> {
+    const { sourceLease } = this.options;
+    const applied = this.replayer.checkpoint;
+    await writeTransaction(
+      this.db,
+      () => {
+        const head = logHead(this.db);
+        if (head.position !== applied.position || head.token !== applied.token) {
+          throw this.returned(
+            `a write passed the fence (log position ${head.position}, applied ${applied.position})`,
+          );
+        }
+        this.proveSource();
+        const moved = this.db
+          .prepare(
+            `UPDATE ${CONTROL_TABLE} SET state = 'moved', epoch = epoch + 1, open_token = ?, read_percent = 100, dual_writes = 0
+              WHERE id = 1 AND state = 'fencing' AND fence_token = ? AND epoch = ? AND ${NOW_MS} < deadline`,
+          )
+          .run(this.token, this.token, sourceLease.epoch);
+        if (moved.changes !== 1) throw this.returned('the fence had lifted before the commit point');
+        this.db.prepare(`UPDATE ${LEASE_TABLE} SET epoch = epoch + 1, holder = ''`).run();
+        // Rows that come back from the target must neither be logged nor set off the application's triggers.
+        dropCapture(this.db);
+        suspendTriggers(this.db, this.replayer.plan.tables);
+      },
+      Math.max(1, timeoutMs),
+    );
+  }
+
+  private async catchUp(): Promise<void> {
+    const giveUpAt = performance.now() + CATCH_UP_MS;
+    while ((await this.replayer.step()) > 0) {
+      if (performance.now() > giveUpAt) throw this.returned('replay does not catch up with the writes');
+      if (this.options.signal.aborted) throw this.returned('the cutover was cancelled before its fence');
+    }
+  }
+
+  private async verifyChanges(): Promise<void> {
+    const { position, mismatches } = await this.verifier.verifyChanges(this.verified);
+    this.verified = position;
+    if (mismatches.length > 0) throw this.returned(`the databases differ: ${shown(mismatches[0]!)}`);
+  }
+
+  private proveSource(): void {
+    const fault = sourceFault(this.db, this.replayer.plan);
+    if (fault !== null) throw this.returned(fault.message, fault);
+  }
+
+  /** Greatest AUTOINCREMENT number per table that the source ever gave out. */
+  private handedOut(): Map<string, bigint> {
+    return sqliteSequences(this.db);
+  }
+
+  /** Whatever hangs, the application's writes do not wait longer than the deadline. */
+  private async within<T>(deadline: number, work: Promise<T>): Promise<T> {
+    const timer = new AbortController();
+    const late = sleep(Math.max(0, deadline - performance.now()), undefined, { signal: timer.signal }).then(
+      () => {
+        throw this.returned(`the drain did not end within ${this.options.maxPauseMs} ms`);
+      },
+    );
+    late.catch(() => undefined);
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      timer.abort();
+      work.catch(() => undefined);
+    }
+  }
+
+  private returned(reason: string, cause?: unknown): CrossfadeError {
+    return new CrossfadeError(
+      'CutoverReturned',
+      `the cutover returned to the state before it: ${reason}`,
+      cause,
+    );
+  }
+}
+
+function shown(mismatch: Mismatch): string {
+  const column = mismatch.column === undefined ? '' : `, column "${mismatch.column}"`;
+  return `table "${mismatch.table}", key ${mismatch.key}${column}, ${mismatch.kind}`;
+}
+
+/** Lifts a fence of this epoch; nothing happens where there is none or the commit point was passed. */
+async function liftFence(db: Database.Database, options: CutoverOptions): Promise<void> {
+  await writeTransaction(db, () => {
+    const lifted = db
+      .prepare(
+        `UPDATE ${CONTROL_TABLE} SET state = 'open', fence_token = NULL, deadline = NULL
+          WHERE id = 1 AND state = 'fencing' AND epoch = ?`,
+      )
+      .run(options.sourceLease.epoch);
+    if (lifted.changes === 1) dropFence(db);
+  });
+}
+
+function readRow(db: Database.Database, maxPauseMs: number): MovedRow {
+  const row = db
+    .prepare(
+      `SELECT state, epoch, open_token, ${NOW_MS} - (deadline - ?) AS since_fence FROM ${CONTROL_TABLE} WHERE id = 1`,
+    )
+    .get(maxPauseMs) as MovedRow | undefined;
+  if (row === undefined) {
+    throw new CrossfadeError(
+      'NoMigration',
+      `source ${db.name} has no control row: the migration is not under way`,
+    );
+  }
+  return row;
+}
+
+/** Opens the target where the source's row says that it has moved; nothing happens where the target is past that. */
+export async function rollForward(endpoints: Endpoints, db: Database.Database): Promise<void> {
+  const row = readRow(db, 0);
+  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade open' });
+  try {
+    const target = await readTargetControl(client);
+    if (target !== null && target.epoch >= row.epoch) return;
+  } finally {
+    await client.end();
+  }
+  await openTarget(endpoints, row.epoch, row.open_token ?? '');
+}
+
+/** Step 6, repeated until it is known to have happened: nobody else can be primary any more. */
+async function openTarget(endpoints: Endpoints, epoch: number, token: string): Promise<void> {
+  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade open' });
+  try {
+    const { rows } = await client.query<{ open: boolean }>('SELECT crossfade.open_target($1, $2) AS open', [
+      epoch,
+      token,
+    ]);
+    if (rows[0]?.open === true) return;
+    throw new CrossfadeError(
+      'OutcomeUnknown',
+      `target: does not open with epoch ${epoch}; its control row was changed`,
+    );
+  } finally {
+    await client.end();
+  }
+}
+
+/** Values of sqlite_sequence by table name; empty where no table has AUTOINCREMENT. */
+export function sqliteSequences(db: Database.Database): Map<string, bigint> {
+  const present =
+    db.prepare(`SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'`).get() !== undefined;
+  if (!present) return new Map();
+  const rows = db.prepare('SELECT name, seq FROM sqlite_sequence').safeIntegers().all() as {
+    name: string;
+    seq: bigint;
+  }[];
+  return new Map(rows.map(({ name, seq }) => [name, seq]));
+}

@@ -1,0 +1,96 @@
+/**
+ * Reads the same keys from both databases so that a difference is decided, not suspected, while writes go on.
+ *
+ * The target's snapshot comes first and holds its checkpoint C with the rows, because they commit together. A key that
+ * the source's log has not touched after C has, in the source's later snapshot, the row that was applied at C: any
+ * difference is real. A touched key is undecided; its log entry lies after C, so verifying the changes after C meets it again.
+ */
+import type Database from 'better-sqlite3';
+import type pg from 'pg';
+import type { TablePlan } from '../contract.ts';
+import { quoted } from '../databases/identifiers.ts';
+import { keyInput, keyKinds, keysAsRows, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
+import { copyOut } from '../databases/postgres/copy-stream.ts';
+import { toCopyText } from '../databases/sqlite/encode.ts';
+import { keysAfter, type ChangedKeys } from '../databases/sqlite/log.ts';
+import { readTransaction } from '../databases/sqlite/transaction.ts';
+import { differences, type Difference } from './compare.ts';
+
+export interface KeyComparison {
+  differences: Difference[];
+  /** Keys that changed after the target's checkpoint. */
+  undecided: number;
+}
+
+/** Runs `work` on one snapshot of the target. @returns its result, with the position of the checkpoint in that snapshot */
+export async function onTargetSnapshot<T>(
+  client: pg.Client,
+  work: (position: bigint) => Promise<T>,
+): Promise<T> {
+  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  try {
+    const { rows } = await client.query<{ position: string }>(
+      'SELECT position FROM crossfade.checkpoint WHERE id = 1',
+    );
+    return await work(BigInt(rows[0]?.position ?? 0));
+  } finally {
+    await client.query('COMMIT').catch(() => undefined);
+  }
+}
+
+/** Compares the rows of the given keys. */
+export async function compareKeys(
+  db: Database.Database,
+  client: pg.Client,
+  staged: ChangedKeys,
+  table: TablePlan,
+  keys: KeyValue[][],
+): Promise<KeyComparison> {
+  return onTargetSnapshot(client, async (position) => {
+    const source = readTransaction(db, () => ({
+      text: sourceRows(staged, table, keys),
+      touched: touched(db, table, position),
+    }));
+    const target = await targetRows(client, table, keys);
+    const decided = differences(table, source.text, target).filter(({ key }) => !source.touched.has(key));
+    return { differences: decided, undecided: keys.filter((key) => source.touched.has(keyText(key))).length };
+  });
+}
+
+/** Keys of the table that the log names after the position. */
+function touched(db: Database.Database, table: TablePlan, position: bigint): Set<string> {
+  return new Set(keysAfter(db, table, position).map(keyText));
+}
+
+function sourceRows(staged: ChangedKeys, table: TablePlan, keys: KeyValue[][]): Buffer {
+  staged.stageKeys(table, keys);
+  const found = staged.rows(table, 0, staged.highest());
+  const text =
+    found.data === null ? Buffer.alloc(0) : toCopyText(found.data, table.columns.length, found.good);
+  if (text !== null && found.good === found.rows) return text;
+  // Rows that cannot be written as text are in the quarantine, which the verdict counts by itself.
+  const texts = keys.map((key) => {
+    const row = staged.row(table, key);
+    return row.data === null ? null : toCopyText(row.data, table.columns.length, 1);
+  });
+  return Buffer.concat(texts.filter((part) => part !== null));
+}
+
+async function targetRows(client: pg.Client, table: TablePlan, keys: KeyValue[][]): Promise<Buffer> {
+  const kinds = keyKinds(table);
+  const inputs = keys
+    .map((key) => key.map((value, i) => keyInput(value, kinds[i]!)))
+    .filter((key): key is string[] => key.every((text) => text !== null));
+  if (inputs.length === 0) return Buffer.alloc(0);
+  const columns = table.columns.map((column) => `t.${quoted(column.name)}`).join(', ');
+  const match = table.key.map((name, i) => `t.${quoted(name)} = d.k${i}`).join(' AND ');
+  return copyOut(
+    client,
+    `COPY (SELECT ${columns} FROM public.${quoted(table.name)} t JOIN ${keysAsRows(table, inputs)} ON ${match}) TO STDOUT`,
+  );
+}
+
+/** The keys of differences, to be compared again. */
+export function keysOf(found: Difference[]): KeyValue[][] {
+  return found.map(({ key }) => parseKeyText(key));
+}

@@ -1,0 +1,150 @@
+/** Foreign keys: resolved as SQLite resolves them, both sides of one type, and only where the data satisfy them. */
+import type Database from 'better-sqlite3';
+import type { ColumnKind, ForeignKeyPlan } from '../contract.ts';
+import { quoted } from '../databases/identifiers.ts';
+import { countOrphans } from '../databases/sqlite/orphans.ts';
+import type { SourceForeignKey, SourceTable } from '../databases/sqlite/schema.ts';
+import { holds, type Choice, type ColumnCase } from './column-types.ts';
+import { named, type Findings } from './findings.ts';
+import { freeName } from './target-names.ts';
+
+/** A foreign key whose parent exists, with the names of both sides as the tables spell them. */
+export interface ResolvedKey {
+  child: SourceTable;
+  key: SourceForeignKey;
+  columns: string[];
+  parent: SourceTable;
+  parentColumns: string[];
+}
+
+/** Column choices of one table, by column name. */
+export type Choices = Map<string, { subject: ColumnCase; choice: Choice }>;
+
+/** Resolves every foreign key; one that SQLite itself can never enforce is left out with a notice. */
+export function resolveForeignKeys(tables: SourceTable[], findings: Findings): ResolvedKey[] {
+  const resolved: ResolvedKey[] = [];
+  for (const child of tables) {
+    for (const key of child.foreignKeys) {
+      const found = resolve(tables, child, key);
+      if (typeof found === 'string') {
+        findings.note({
+          code: 'foreign-key-left-out',
+          table: child.name,
+          message: `foreign key (${key.columns.join(', ')}) of ${named(child.name)} is left out: ${found}, so SQLite cannot enforce it either`,
+        });
+      } else {
+        resolved.push(found);
+      }
+    }
+  }
+  return resolved;
+}
+
+function resolve(tables: SourceTable[], child: SourceTable, key: SourceForeignKey): ResolvedKey | string {
+  const same = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
+  const spelled = (table: SourceTable, names: string[]): (string | undefined)[] =>
+    names.map((name) => table.columns.find((column) => same(column.name, name))?.name);
+  const parent = tables.find((table) => same(table.name, key.parent));
+  if (parent === undefined) return `there is no table ${quoted(key.parent)}`;
+  const columns = spelled(child, key.columns);
+  const parentColumns = spelled(parent, key.parentColumns ?? parent.primaryKey);
+  if (parentColumns.length !== columns.length || [...columns, ...parentColumns].includes(undefined)) {
+    return `its columns do not match those of ${named(parent.name)}`;
+  }
+  if (!isUnique(parent, parentColumns as string[])) {
+    return `(${parentColumns.join(', ')}) of ${named(parent.name)} is not unique`;
+  }
+  return { child, key, columns: columns as string[], parent, parentColumns: parentColumns as string[] };
+}
+
+function isUnique(table: SourceTable, columns: string[]): boolean {
+  const covers = (names: (string | undefined)[]): boolean =>
+    names.length === columns.length && columns.every((column) => names.includes(column));
+  if (covers(table.primaryKey)) return true;
+  return table.indexes.some(
+    (index) =>
+      index.unique &&
+      index.plain &&
+      index.predicate === undefined &&
+      covers(index.terms.map((term) => term.column)),
+  );
+}
+
+/** PostgreSQL compares a foreign key with its parent only within one type, so one side may take the other's. */
+export function unifyKeyKinds(keys: ResolvedKey[], choices: Map<string, Choices>, findings: Findings): void {
+  const pairs = keys.flatMap((key) =>
+    key.columns.map((column, i) => ({
+      key,
+      column,
+      child: choices.get(key.child.name)?.get(column),
+      parent: choices.get(key.parent.name)?.get(key.parentColumns[i]!),
+      parentColumn: key.parentColumns[i]!,
+    })),
+  );
+  // A parent's change reaches its other children in a later round; each round settles at least one level.
+  for (let round = 0; round <= pairs.length; round++) {
+    let changed = false;
+    for (const { child, parent } of pairs) {
+      if (child === undefined || parent === undefined || child.choice.kind === parent.choice.kind) continue;
+      if (child.choice.obstacle !== undefined || parent.choice.obstacle !== undefined) continue;
+      if (holds(parent.choice.kind, child.subject))
+        take(child, parent.choice.kind, 'as the key that it refers to');
+      else if (holds(child.choice.kind, parent.subject))
+        take(parent, child.choice.kind, 'as the key that refers to it');
+      else continue;
+      changed = true;
+    }
+    if (!changed) break;
+  }
+  for (const { key, column, child, parent, parentColumn } of pairs) {
+    if (child === undefined || parent === undefined || child.choice.kind === parent.choice.kind) continue;
+    if (child.choice.obstacle !== undefined || parent.choice.obstacle !== undefined) continue;
+    findings.block({
+      code: 'key-type-mismatch',
+      table: key.child.name,
+      column,
+      message:
+        `${named(key.child.name, column)} holds ${child.choice.kind} and refers to ` +
+        `${named(key.parent.name, parentColumn)}, which holds ${parent.choice.kind}: store both in one storage class`,
+    });
+  }
+}
+
+function take(side: { subject: ColumnCase; choice: Choice }, kind: ColumnKind, why: string): void {
+  side.choice = { kind, why: `${side.choice.why}; ${kind} ${why}` };
+}
+
+/** Plans the foreign keys of one table and counts the rows that break them. */
+export async function planForeignKeys(
+  db: Database.Database,
+  keys: ResolvedKey[],
+  findings: Findings,
+): Promise<ForeignKeyPlan[]> {
+  // Names of constraints are only unique within their table.
+  const taken = new Set<string>();
+  const plans: ForeignKeyPlan[] = [];
+  for (const { child, key, columns, parent, parentColumns } of keys) {
+    const orphans = await countOrphans(db, child, columns, parent, parentColumns);
+    if (orphans > 0) {
+      findings.block({
+        code: 'orphans',
+        table: child.name,
+        ...(columns.length === 1 ? { column: columns[0]! } : {}),
+        count: orphans,
+        message:
+          `${orphans} rows of ${named(child.name)} refer by (${columns.join(', ')}) to rows of ` +
+          `${named(parent.name)} that do not exist: delete them, or set the reference to NULL`,
+      });
+    }
+    plans.push({
+      name: freeName(`${child.name}_${columns.join('_')}_fkey`, taken),
+      columns,
+      parent: parent.name,
+      parentColumns,
+      onDelete: key.onDelete,
+      onUpdate: key.onUpdate,
+      deferrable: key.deferred,
+    });
+  }
+  return plans;
+}

@@ -1,0 +1,247 @@
+/** The key and the indexes of a table on the target. */
+import type { ColumnPlan, IndexPlan } from '../contract.ts';
+import { quoted } from '../databases/identifiers.ts';
+import type { TableFacts } from '../databases/sqlite/census.ts';
+import type { IndexTerm, SourceIndex, SourceTable } from '../databases/sqlite/schema.ts';
+import { translateCondition, translateValue, type ColumnLookup } from './expressions.ts';
+import { named, type Findings } from './findings.ts';
+import type { ReservedNames } from './target-names.ts';
+
+/** PostgreSQL's limits: columns of an index, and bytes of an entry that is certain to fit (a third of a page). */
+const INDEX_COLUMNS = 32;
+const INDEX_BYTES = 2_600;
+
+export interface KeyChoice {
+  /** In key order; empty where the table has no usable key. */
+  columns: string[];
+  /** The unique index that serves as key where there is no primary key. */
+  index?: SourceIndex;
+}
+
+interface TableCase {
+  table: SourceTable;
+  facts: TableFacts;
+  /** The columns as planned so far. */
+  columns: ColumnPlan[];
+}
+
+/** The primary key, else the narrowest unique index over plain columns that are never NULL. */
+export function chooseKey(table: SourceTable): KeyChoice {
+  if (table.primaryKey.length > 0) return { columns: table.primaryKey };
+  const notNull = new Set(
+    table.columns
+      .filter((column) => column.notNull && column.generated === 'no')
+      .map((column) => column.name),
+  );
+  const usable = table.indexes
+    .filter((index) => index.unique && index.plain && index.predicate === undefined)
+    .filter((index) => index.terms.every((term) => notNull.has(term.column!)))
+    .sort((a, b) => Number(isBinary(b)) - Number(isBinary(a)) || a.terms.length - b.terms.length);
+  const index = usable[0];
+  return index === undefined ? { columns: [] } : { columns: index.terms.map((term) => term.column!), index };
+}
+
+function isBinary(index: SourceIndex): boolean {
+  return index.terms.every((term) => term.collation.toUpperCase() === 'BINARY');
+}
+
+/** Reports what keeps the key from being one on the target. */
+export function checkKey(subject: TableCase, key: KeyChoice, findings: Findings): void {
+  const { table, facts } = subject;
+  if (key.columns.length === 0) {
+    findings.block({
+      code: 'no-key',
+      table: table.name,
+      count: facts.rows,
+      message:
+        `${named(table.name)} has no primary key and no unique index over NOT NULL columns, so its rows cannot be ` +
+        `told apart: add one, e.g. CREATE UNIQUE INDEX over columns that are NOT NULL`,
+    });
+    return;
+  }
+  for (const column of key.columns) {
+    const nulls = facts.columns.get(column)?.nulls ?? 0;
+    if (nulls === 0) continue;
+    findings.block({
+      code: 'null-in-key',
+      table: table.name,
+      column,
+      count: nulls,
+      message: `${named(table.name, column)} is part of the primary key and NULL in ${nulls} rows, which PostgreSQL does not allow: give these rows a value`,
+    });
+  }
+  const index = key.index ?? table.indexes.find((candidate) => candidate.origin === 'pk');
+  if (index !== undefined) checkUnique(subject, index, findings);
+}
+
+/** Reports collations and sizes that a unique index cannot have on the target. */
+function checkUnique(subject: TableCase, index: SourceIndex, findings: Findings): boolean {
+  const name = index.origin === 'pk' ? 'the primary key' : `unique index ${quoted(index.name)}`;
+  const foreign = index.terms.find(
+    (term) => isText(term, subject) && term.collation.toUpperCase() !== 'BINARY',
+  );
+  if (foreign !== undefined) {
+    const collation = foreign.collation.toUpperCase();
+    findings.block({
+      code: collation === 'NOCASE' ? 'nocase-unique' : 'collation-unique',
+      table: subject.table.name,
+      ...(foreign.column === undefined ? {} : { column: foreign.column }),
+      message:
+        `${named(subject.table.name)}: ${name} compares text with COLLATE ${collation}, so it forbids values that ` +
+        `PostgreSQL would take for different ones: rebuild it with COLLATE BINARY, or over lower(…)`,
+    });
+    return false;
+  }
+  const bytes = longest(subject, index);
+  if (bytes > INDEX_BYTES || index.terms.length > INDEX_COLUMNS) {
+    findings.block({
+      code: 'index-too-large',
+      table: subject.table.name,
+      count: bytes,
+      message: `${named(subject.table.name)}: ${name} ${tooLarge(index, bytes)}: shorten the values or index less of them`,
+    });
+    return false;
+  }
+  return true;
+}
+
+function tooLarge(index: SourceIndex, bytes: number): string {
+  return index.terms.length > INDEX_COLUMNS
+    ? `has ${index.terms.length} columns, and PostgreSQL allows ${INDEX_COLUMNS}`
+    : `has entries of up to ${bytes} bytes, and PostgreSQL's are sure to fit only up to ${INDEX_BYTES}`;
+}
+
+function isText(term: IndexTerm, { columns }: TableCase): boolean {
+  if (term.column === undefined) return true;
+  return columns.find((column) => column.name === term.column)?.kind === 'text';
+}
+
+/** Bytes of the longest entry, at most. */
+function longest({ facts }: TableCase, index: SourceIndex): number {
+  const columns = index.terms.flatMap((term) =>
+    term.column !== undefined
+      ? [term.column]
+      : // An expression may be over any column that it names.
+        [...facts.columns.keys()].filter((name) =>
+          term.expression!.toLowerCase().includes(name.toLowerCase()),
+        ),
+  );
+  return columns.reduce((sum, column) => sum + (facts.columns.get(column)?.longest ?? 0), 0);
+}
+
+/** Every index but the key's own, in name order, with findings for what is changed or left out. */
+export function planIndexes(
+  subject: TableCase,
+  key: KeyChoice,
+  names: ReservedNames,
+  findings: Findings,
+): IndexPlan[] {
+  const plans: IndexPlan[] = [];
+  for (const index of subject.table.indexes) {
+    if (index.origin === 'pk' || index === key.index) continue;
+    const plan = planIndex(subject, index, names, findings);
+    if (plan !== null) plans.push(plan);
+  }
+  return plans;
+}
+
+function planIndex(
+  subject: TableCase,
+  index: SourceIndex,
+  names: ReservedNames,
+  findings: Findings,
+): IndexPlan | null {
+  const { table } = subject;
+  if (index.unique && !checkUnique(subject, index, findings)) return null;
+  const lookup = lookupOf(subject);
+  const terms = index.terms.map((term) => termSql(term, subject, lookup));
+  const predicate = index.predicate === undefined ? undefined : translateCondition(index.predicate, lookup);
+  const bytes = longest(subject, index);
+  if (terms.some((term) => term === null) || predicate === null || !index.understood) {
+    const untold = terms.some((term) => term === null) ? 'an expression' : 'its condition';
+    return leaveOut(subject, index, `${untold} has no certain meaning on PostgreSQL`, findings);
+  }
+  if (bytes > INDEX_BYTES || index.terms.length > INDEX_COLUMNS) {
+    return leaveOut(subject, index, tooLarge(index, bytes), findings);
+  }
+  const folded = index.terms.some(
+    (term) => isText(term, subject) && term.collation.toUpperCase() === 'NOCASE',
+  );
+  if (folded) {
+    findings.note({
+      code: 'nocase-index',
+      table: table.name,
+      message: `index ${quoted(index.name)} of ${named(table.name)} compares with COLLATE NOCASE: on PostgreSQL it is over lower(…), so ask for lower(column) = lower(?)`,
+    });
+  }
+  const name = indexName(table, index, names, findings);
+  const plain = index.plain && !folded && predicate === undefined;
+  return {
+    name,
+    unique: index.unique,
+    targetSql: terms.join(', '),
+    ...(predicate === undefined ? {} : { predicateSql: predicate }),
+    ...(plain ? { columns: index.terms.map((term) => term.column!) } : {}),
+  };
+}
+
+function leaveOut(subject: TableCase, index: SourceIndex, why: string, findings: Findings): null {
+  const table = subject.table.name;
+  if (index.unique) {
+    findings.block({
+      code: 'unique-index',
+      table,
+      message: `unique index ${quoted(index.name)} of ${named(table)}: ${why}, so what it forbids would be allowed there: drop it, or replace it by one over plain columns`,
+    });
+  } else {
+    findings.note({
+      code: 'index-left-out',
+      table,
+      message: `index ${quoted(index.name)} of ${named(table)} is left out: ${why}; create it by hand on the target if queries need it`,
+    });
+  }
+  return null;
+}
+
+function lookupOf({ table, columns }: TableCase): ColumnLookup {
+  return (name) => {
+    const plan = columns.find((column) => column.name.toLowerCase() === name.toLowerCase());
+    const source = table.columns.find((column) => column.name === plan?.name);
+    return plan === undefined || source === undefined
+      ? undefined
+      : { name: plan.name, kind: plan.kind, collation: source.collation };
+  };
+}
+
+/** One term with its direction; null where it has no certain meaning. */
+function termSql(term: IndexTerm, { columns }: TableCase, lookup: ColumnLookup): string | null {
+  const collation = term.collation.toUpperCase();
+  const column = columns.find((candidate) => candidate.name === term.column);
+  let sql: string | null;
+  if (term.column === undefined)
+    sql = collation === 'BINARY' ? translateValue(term.expression!, lookup) : null;
+  else if (column === undefined) sql = null;
+  else if (column.kind !== 'text' || collation === 'BINARY') sql = quoted(column.name);
+  // lower() of text in collation "C" folds ASCII only, which is the rule of NOCASE.
+  else sql = collation === 'NOCASE' ? `lower(${quoted(column.name)})` : null;
+  if (sql === null) return null;
+  // SQLite sorts NULL first; where there is none, PostgreSQL's own order serves its queries as they are.
+  const nullable = column === undefined || !column.notNull;
+  if (term.descending) return `${sql} DESC${nullable ? ' NULLS LAST' : ''}`;
+  return `${sql}${nullable ? ' NULLS FIRST' : ''}`;
+}
+
+function indexName(table: SourceTable, index: SourceIndex, names: ReservedNames, findings: Findings): string {
+  if (index.origin !== 'c') {
+    return names.ours(`${table.name}_${index.terms.map((term) => term.column ?? 'expr').join('_')}_key`);
+  }
+  const name = names.indexes.get(index.name)!;
+  if (name !== index.name) {
+    findings.note({
+      code: 'index-renamed',
+      table: table.name,
+      message: `index ${quoted(index.name)} of ${named(table.name)} is called ${quoted(name)} on the target: its own name is too long or taken there`,
+    });
+  }
+  return name;
+}

@@ -1,0 +1,158 @@
+/** Findings that need no census: what of the schema is not carried over, or cannot be. */
+import type Database from 'better-sqlite3';
+import type { Policies } from '../contract.ts';
+import { quoted } from '../databases/identifiers.ts';
+import type { TableFacts } from '../databases/sqlite/census.ts';
+import type { SourceSchema, SourceTable } from '../databases/sqlite/schema.ts';
+import { named, type Findings } from './findings.ts';
+import { nameFault } from './target-names.ts';
+
+/** https://www.postgresql.org/docs/current/limits.html */
+const TABLE_COLUMNS = 1_600;
+/** A row travels as text, a blob as two digits per byte, and PostgreSQL takes a gigabyte at once. */
+const ROW_BYTES = 500_000_000;
+
+export function reportSchema(
+  db: Database.Database,
+  schema: SourceSchema,
+  policies: Policies,
+  findings: Findings,
+): void {
+  const encoding = String(db.pragma('encoding', { simple: true }));
+  if (encoding !== 'UTF-8') {
+    findings.block({
+      code: 'encoding',
+      message: `the source stores text as ${encoding}: rebuild it in UTF-8, e.g. sqlite3 old .dump | sqlite3 new`,
+    });
+  }
+  if (schema.tables.length === 0) {
+    findings.block({ code: 'no-tables', message: 'the source has no tables: there is nothing to migrate' });
+  }
+  reportTriggers(schema, policies, findings);
+  reportVirtualTables(schema, policies, findings);
+  for (const view of schema.views) {
+    findings.note({
+      code: 'view',
+      table: view.name,
+      message: `view ${quoted(view.name)} is not created on the target: ${oneLine(view.sql)}`,
+    });
+  }
+}
+
+function reportTriggers(schema: SourceSchema, policies: Policies, findings: Findings): void {
+  for (const trigger of schema.triggers) {
+    const what = `trigger ${quoted(trigger.name)} on ${quoted(trigger.table)}`;
+    const base = { code: 'application-trigger', table: trigger.table };
+    if (policies.triggers === 'drop') {
+      findings.note({
+        ...base,
+        message: `${what} is left out of the target, as policies.triggers asks: ${oneLine(trigger.sql)}`,
+      });
+    } else {
+      findings.block({
+        ...base,
+        message: `${what} would not exist on the target: set policies.triggers to "drop" to go on without it; ${oneLine(trigger.sql)}`,
+      });
+    }
+  }
+}
+
+function reportVirtualTables(schema: SourceSchema, policies: Policies, findings: Findings): void {
+  for (const { name, shadows, sql } of schema.virtualTables) {
+    const inside = shadows.length === 0 ? '' : ` (with ${shadows.map(quoted).join(', ')})`;
+    const base = { code: 'virtual-table', table: name };
+    if (policies.virtualTables === 'skip') {
+      findings.note({
+        ...base,
+        message: `virtual table ${quoted(name)}${inside} is left out, as policies.virtualTables asks: ${oneLine(sql)}`,
+      });
+    } else {
+      findings.block({
+        ...base,
+        message: `virtual table ${quoted(name)}${inside} has no form on the target: set policies.virtualTables to "skip" to go on without it; ${oneLine(sql)}`,
+      });
+    }
+  }
+}
+
+export function reportTable(table: SourceTable, facts: TableFacts, findings: Findings): void {
+  reportNames(table, findings);
+  if (!table.understood) {
+    findings.block({
+      code: 'sql-not-understood',
+      table: table.name,
+      message: `${named(table.name)}: its CREATE TABLE is not understood, so its collations and constraints are unknown: ${oneLine(table.sql)}`,
+    });
+  }
+  if (facts.largestRow > ROW_BYTES) {
+    findings.block({
+      code: 'row-too-large',
+      table: table.name,
+      count: facts.largestRow,
+      message: `${named(table.name)} has a row of ${facts.largestRow} bytes, and ${ROW_BYTES} are sure to fit: move its large values to files or split them`,
+    });
+  }
+  for (const column of table.columns) {
+    if (column.generated !== 'no') {
+      findings.block({
+        code: 'generated-column',
+        table: table.name,
+        column: column.name,
+        message: `${named(table.name, column.name)} is a generated column (${column.generated}), which is not translated: drop it, and compute it in the queries or in the application`,
+      });
+    }
+    if (column.collation !== 'BINARY') {
+      findings.note({
+        code: column.collation === 'NOCASE' ? 'nocase-column' : 'collation',
+        table: table.name,
+        column: column.name,
+        message: `${named(table.name, column.name)} compares with COLLATE ${column.collation}; on the target it compares bytewise, so queries must ask for it, e.g. lower(column) = lower(?)`,
+      });
+    }
+  }
+  for (const check of table.checks) {
+    findings.note({
+      code: 'check-left-out',
+      table: table.name,
+      message: `CHECK ${oneLine(check)} of ${named(table.name)} is not carried over`,
+    });
+  }
+  for (const clause of table.conflictClauses) {
+    findings.note({
+      code: 'conflict-clause',
+      table: table.name,
+      message: `${named(table.name)}: "${oneLine(clause)}" has no form on PostgreSQL: there a conflicting write fails`,
+    });
+  }
+}
+
+function reportNames(table: SourceTable, findings: Findings): void {
+  const fault = nameFault(table.name, 'table');
+  if (fault !== null) {
+    findings.block({ code: 'name', table: table.name, message: `${named(table.name)}: ${fault}: rename it` });
+  }
+  for (const column of table.columns) {
+    const columnFault = nameFault(column.name, 'column');
+    if (columnFault === null) continue;
+    findings.block({
+      code: 'name',
+      table: table.name,
+      column: column.name,
+      message: `${named(table.name, column.name)}: ${columnFault}: rename it`,
+    });
+  }
+  if (table.columns.length > TABLE_COLUMNS) {
+    findings.block({
+      code: 'too-many-columns',
+      table: table.name,
+      count: table.columns.length,
+      message: `${named(table.name)} has ${table.columns.length} columns, and PostgreSQL allows ${TABLE_COLUMNS}: split it`,
+    });
+  }
+}
+
+/** SQL on one line, shortened. */
+function oneLine(sql: string): string {
+  const line = sql.replace(/\s+/g, ' ').trim();
+  return line.length > 160 ? `${line.slice(0, 159)}…` : line;
+}

@@ -1,0 +1,242 @@
+/** The plan: what every table, column, index and constraint of the source becomes, and what stands against it. */
+import type Database from 'better-sqlite3';
+import type { ColumnPlan, Plan, Policies, TablePlan } from '../contract.ts';
+import { quoted } from '../databases/identifiers.ts';
+import { tableFacts, type TableFacts } from '../databases/sqlite/census.ts';
+import { sourceError } from '../databases/sqlite/connection.ts';
+import { schemaFingerprint } from '../databases/sqlite/fingerprint.ts';
+import { rowidName } from '../databases/sqlite/ranges.ts';
+import { readSchema, type SourceSchema, type SourceTable } from '../databases/sqlite/schema.ts';
+import { CrossfadeError } from '../errors.ts';
+import { checksFor } from './checks.ts';
+import { chooseKind, TARGET_TYPES } from './column-types.ts';
+import { defaultSql, readDefault } from './defaults.ts';
+import { Findings, named } from './findings.ts';
+import {
+  planForeignKeys,
+  resolveForeignKeys,
+  unifyKeyKinds,
+  type Choices,
+  type ResolvedKey,
+} from './plan-foreign-keys.ts';
+import { checkKey, chooseKey, planIndexes } from './plan-indexes.ts';
+import { reportSchema, reportTable } from './plan-reports.ts';
+import { reserveNames, type ReservedNames } from './target-names.ts';
+
+/** How often a plan is begun again because the schema changed under it. */
+const ATTEMPTS = 3;
+
+/**
+ * Reads the schema and takes the census of every row, in short steps. Changes nothing.
+ * @param onProgress told the number of rows counted so far
+ * @throws CrossfadeError SourceBusy, SourceNotSqlite, SchemaChanged
+ */
+export async function planMigration(
+  db: Database.Database,
+  policies: Policies,
+  onProgress?: (rows: number) => void,
+): Promise<Plan> {
+  try {
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+      const fingerprint = schemaFingerprint(db);
+      const plan = await planOnce(db, fingerprint, policies, onProgress).catch((error: unknown) => {
+        // A table or column that is gone fails as any SQL error does; only the fingerprint tells why.
+        if (schemaFingerprint(db) === fingerprint) throw error;
+        return null;
+      });
+      if (plan !== null && schemaFingerprint(db) === fingerprint) return plan;
+    }
+  } catch (error) {
+    throw error instanceof CrossfadeError ? error : sourceError(db.name, error);
+  }
+  throw new CrossfadeError(
+    'SchemaChanged',
+    `source ${db.name}: its schema changed during each of ${ATTEMPTS} plans: wait until its migrations are done`,
+  );
+}
+
+async function planOnce(
+  db: Database.Database,
+  fingerprint: string,
+  policies: Policies,
+  onProgress?: (rows: number) => void,
+): Promise<Plan> {
+  const findings = new Findings();
+  const schema = readSchema(db);
+  reportSchema(db, schema, policies, findings);
+  const facts = await census(db, schema, findings, onProgress);
+  const tables = schema.tables.filter((table) => facts.has(table.name));
+
+  const keys = resolveForeignKeys(tables, findings);
+  const choices = new Map(
+    tables.map((table) => [table.name, choicesOf(table, facts.get(table.name)!, keys)]),
+  );
+  unifyKeyKinds(keys, choices, findings);
+
+  const names = reserveNames(tables);
+  const plans: TablePlan[] = [];
+  for (const [i, table] of tables.entries()) {
+    const plan = planTable(
+      i + 1,
+      table,
+      facts.get(table.name)!,
+      choices.get(table.name)!,
+      schema,
+      names,
+      findings,
+    );
+    plan.foreignKeys = await planForeignKeys(
+      db,
+      keys.filter((key) => key.child === table),
+      findings,
+    );
+    plans.push(plan);
+  }
+  return {
+    fingerprint,
+    sourceBytes:
+      Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true })),
+    tables: plans,
+    blockers: findings.blockers,
+    notices: findings.notices,
+  };
+}
+
+async function census(
+  db: Database.Database,
+  schema: SourceSchema,
+  findings: Findings,
+  onProgress?: (rows: number) => void,
+): Promise<Map<string, TableFacts>> {
+  const facts = new Map<string, TableFacts>();
+  let counted = 0;
+  for (const table of schema.tables) {
+    if (!table.withoutRowid && rowidName(table) === null) {
+      findings.block({
+        code: 'hidden-rowid',
+        table: table.name,
+        message: `${named(table.name)} has columns called rowid, _rowid_ and oid, which hide its row numbers: rename one of them`,
+      });
+      continue;
+    }
+    const found = await tableFacts(db, table, (rows) => {
+      counted += rows;
+      onProgress?.(counted);
+    });
+    facts.set(table.name, found);
+  }
+  return facts;
+}
+
+/** Chooses a kind for every column of a table that is copied. */
+function choicesOf(table: SourceTable, facts: TableFacts, keys: ResolvedKey[]): Choices {
+  const indexed = new Set([
+    ...table.primaryKey,
+    ...table.indexes.flatMap((index) => index.terms.map((term) => term.column)),
+    ...keys.filter((key) => key.child === table).flatMap((key) => key.columns),
+    ...keys.filter((key) => key.parent === table).flatMap((key) => key.parentColumns),
+  ]);
+  const choices: Choices = new Map();
+  for (const column of table.columns) {
+    if (column.generated !== 'no') continue;
+    const subject = {
+      column,
+      facts: facts.columns.get(column.name)!,
+      default: readDefault(column.defaultText, column.affinity),
+      indexed: indexed.has(column.name),
+    };
+    choices.set(column.name, { subject, choice: chooseKind(subject) });
+  }
+  return choices;
+}
+
+function planTable(
+  id: number,
+  table: SourceTable,
+  facts: TableFacts,
+  choices: Choices,
+  schema: SourceSchema,
+  names: ReservedNames,
+  findings: Findings,
+): TablePlan {
+  reportTable(table, facts, findings);
+  const columns = [...choices.values()].map(({ subject: { column, default: value }, choice }): ColumnPlan => {
+    if (choice.obstacle !== undefined) {
+      const { code, count, what, remedy } = choice.obstacle;
+      const message = `${named(table.name, column.name)}: ${what}; ${remedy}`;
+      findings.block({ code, table: table.name, column: column.name, count, message });
+    }
+    const identity = table.rowidAlias && column.name === table.primaryKey[0];
+    const plan: ColumnPlan = {
+      name: column.name,
+      declared: column.declared,
+      kind: choice.kind,
+      targetType: TARGET_TYPES[choice.kind],
+      why: identity ? `${choice.why}; numbered by the target` : choice.why,
+      notNull: column.notNull || identity,
+      identity,
+    };
+    const sql = identity ? null : defaultSql(value, choice.kind, column.affinity);
+    if (sql === undefined) reportDefault(table, column.name, column.defaultText ?? '', plan, findings);
+    else if (sql !== null) plan.defaultSql = sql;
+    return plan;
+  });
+  const key = chooseKey(table);
+  const subject = { table, facts, columns };
+  checkKey(subject, key, findings);
+  const indexes = planIndexes(subject, key, names, findings);
+  for (const column of columns) {
+    if (column.identity) column.sequenceName = names.ours(`${table.name}_${column.name}_seq`);
+  }
+  return {
+    id,
+    name: table.name,
+    columns,
+    key: key.columns,
+    // A unique index that serves as the key keeps its name as the constraint's.
+    keyName:
+      key.index?.origin === 'c' ? names.indexes.get(key.index.name)! : names.ours(`${table.name}_pkey`),
+    rowidAlias: table.rowidAlias,
+    withoutRowid: table.withoutRowid,
+    autoincrement: table.autoincrement,
+    rows: facts.rows,
+    largestRow: facts.largestRow,
+    indexes,
+    foreignKeys: [],
+    checks: [...choices.values()].flatMap(({ subject: { column }, choice }) =>
+      checksFor(column, choice.kind),
+    ),
+    triggers: schema.triggers
+      .filter((trigger) => trigger.table.toLowerCase() === table.name.toLowerCase())
+      .map(({ name, sql }) => ({ name, sql })),
+  };
+}
+
+/**
+ * A default that is left out: where NULL is allowed, an insert that relies on it stores NULL, which a notice can tell.
+ * Where it is not, every such insert would fail after the cutover, which is for the operator to decide before.
+ */
+function reportDefault(
+  table: SourceTable,
+  column: string,
+  text: string,
+  plan: ColumnPlan,
+  findings: Findings,
+): void {
+  const what = `${named(table.name, column)}: its default ${text} has no certain form as ${plan.targetType}`;
+  if (plan.notNull) {
+    findings.block({
+      code: 'default-not-null',
+      table: table.name,
+      column,
+      message: `${what}, and the column is NOT NULL, so inserts that leave it out would fail: let the application write ${quoted(column)} itself and take the default out of the schema`,
+    });
+  } else {
+    findings.note({
+      code: 'default-left-out',
+      table: table.name,
+      column,
+      message: `${what}: an insert that leaves it out stores NULL on the target`,
+    });
+  }
+}

@@ -1,0 +1,161 @@
+/** Keeps the target (before the cutover) or the source (after it) up to date until told to stop. */
+import type Database from 'better-sqlite3';
+import type { Progress } from '../contract.ts';
+import { CrossfadeError } from '../errors.ts';
+import type { TargetLease } from '../databases/postgres/lease.ts';
+import { openSource } from '../databases/sqlite/connection.ts';
+import { trimLog } from '../databases/sqlite/log.ts';
+import { isBusy, writeTransaction } from '../databases/sqlite/transaction.ts';
+import { pause, type Endpoints } from './endpoints.ts';
+import { Replayer } from './replay.ts';
+import { ReverseReplayer } from './reverse.ts';
+import { SourceWatch, type SourceLease } from './source-control.ts';
+import { readCheckpoint, readCopied } from './store.ts';
+
+/** How often the source is asked whether anyone has committed; the question costs microseconds. */
+const POLL_MS = 10;
+/** How often slower duties are done: the caught-up report, what other steps asked for, progress. */
+const DUTIES_MS = 1_000;
+const TRIM_MS = 5_000;
+const TRIM_ROWS = 10_000;
+/** Reverse changes are looked for by a query, so a little less often. */
+const REVERSE_POLL_MS = 20;
+
+export interface LoopOptions {
+  endpoints: Endpoints;
+  signal: AbortSignal;
+  onProgress(progress: Progress): void;
+}
+
+/** `stopped` by the signal, or `superseded` by the owner of a later lease. */
+export type LoopEnd = 'stopped' | 'superseded';
+
+/**
+ * Replays from the source to the target until the signal aborts or another owner takes the lease.
+ * @throws CrossfadeError SchemaChanged, LogDiscontinuity: what was captured can no longer be trusted
+ */
+export async function replayLoop(options: LoopOptions, lease: TargetLease): Promise<LoopEnd> {
+  return untilSuperseded(async () => {
+    const replayer = await Replayer.open(options.endpoints, lease);
+    try {
+      await follow(options, replayer);
+    } finally {
+      await replayer.close();
+    }
+  });
+}
+
+async function follow(options: LoopOptions, replayer: Replayer): Promise<void> {
+  const watch = new SourceWatch(replayer.db, replayer.plan);
+  const version = replayer.db.prepare('PRAGMA data_version').pluck();
+  let seen: unknown;
+  let dutiesAt = 0;
+  let trimAt = performance.now() + TRIM_MS;
+  while (!options.signal.aborted) {
+    const now = version.get();
+    if (now !== seen) {
+      watch.check();
+      // The version is read before the step: a commit during the step is seen at the next turn.
+      if ((await replayer.step()) === 0) seen = now;
+    }
+    if (performance.now() >= dutiesAt) {
+      dutiesAt = performance.now() + DUTIES_MS;
+      await duties(options, replayer);
+      seen = undefined;
+    }
+    if (performance.now() >= trimAt) {
+      trimAt = performance.now() + TRIM_MS;
+      await trim(options.endpoints, replayer);
+    }
+    if (now === seen) await pause(POLL_MS, options.signal);
+  }
+}
+
+async function duties(options: LoopOptions, replayer: Replayer): Promise<void> {
+  await replayer.refresh();
+  const head = replayer.head().position;
+  if (head === replayer.checkpoint.position) await replayer.reportCaughtUp();
+  const { rows } = await replayer.applier.client.query<{ n: string }>(
+    'SELECT count(*) AS n FROM crossfade.quarantine',
+  );
+  options.onProgress({
+    kind: 'replay',
+    position: Number(replayer.checkpoint.position),
+    head: Number(head),
+    lagMs: Math.round(replayer.lagMs() ?? 0),
+    changes: replayer.applied,
+    quarantined: Number(rows[0]?.n ?? 0),
+  });
+  await replayer.applier.client.query(
+    `DELETE FROM crossfade.traffic WHERE at < clock_timestamp() - interval '1 hour'`,
+  );
+}
+
+/** Log rows that every reader has passed: replay, verification, and tables whose replay has not begun. */
+async function trim(endpoints: Endpoints, replayer: Replayer): Promise<void> {
+  const { verifiedPosition } = await readCheckpoint(replayer.applier.client);
+  if (verifiedPosition === null) return;
+  const copied = [...(await readCopied(replayer.applier.client)).values()];
+  if (copied.some((table) => table.state !== 'live')) return;
+  const bound =
+    verifiedPosition < replayer.checkpoint.position ? verifiedPosition : replayer.checkpoint.position;
+  const db: Database.Database = openSource(endpoints.sourcePath, 'write');
+  try {
+    await writeTransaction(db, () => trimLog(db, bound, TRIM_ROWS), DUTIES_MS);
+  } catch (error) {
+    // Trimming can wait for a quieter moment; anything else is told.
+    const busy = error instanceof CrossfadeError && error.code === 'SourceBusy';
+    if (!busy && !isBusy(error)) throw error;
+  } finally {
+    db.close();
+  }
+}
+
+/**
+ * Replays from the target to the source while the target is primary.
+ * @throws CrossfadeError connection errors
+ */
+export async function reverseLoop(options: LoopOptions, lease: SourceLease): Promise<LoopEnd> {
+  return untilSuperseded(async () => {
+    const replayer = await ReverseReplayer.open(options.endpoints, lease);
+    try {
+      await followBack(options, replayer);
+    } finally {
+      await replayer.close();
+    }
+  });
+}
+
+async function followBack(options: LoopOptions, replayer: ReverseReplayer): Promise<void> {
+  let dutiesAt = 0;
+  let caughtUpAt = performance.now();
+  while (!options.signal.aborted) {
+    const lookedAt = performance.now();
+    const applied = await replayer.step();
+    if (applied === 0) {
+      caughtUpAt = lookedAt;
+      await pause(REVERSE_POLL_MS, options.signal);
+    }
+    if (performance.now() >= dutiesAt) {
+      dutiesAt = performance.now() + DUTIES_MS;
+      options.onProgress({
+        kind: 'replay',
+        position: replayer.applied,
+        head: replayer.applied + (await replayer.backlog()),
+        lagMs: Math.round(performance.now() - caughtUpAt),
+        changes: replayer.applied,
+        quarantined: 0,
+      });
+    }
+  }
+}
+
+async function untilSuperseded(work: () => Promise<void>): Promise<LoopEnd> {
+  try {
+    await work();
+    return 'stopped';
+  } catch (error) {
+    if (error instanceof CrossfadeError && error.code === 'LeaseLost') return 'superseded';
+    throw error;
+  }
+}

@@ -1,0 +1,226 @@
+/**
+ * Rollback after the cutover: the same protocol with the roles exchanged, and the target's control row deciding. Every
+ * write that the target accepted is in the source before the source opens.
+ */
+import { randomBytes } from 'node:crypto';
+import type pg from 'pg';
+import type { CutoverReport } from '../contract.ts';
+import { CrossfadeError, messageOf } from '../errors.ts';
+import { connectTarget } from '../databases/postgres/connection.ts';
+import { readControl as readTargetControl } from '../databases/postgres/control.ts';
+import { FENCE_LOCK_KEY } from '../protocol.ts';
+import { schemaFingerprint } from '../databases/sqlite/fingerprint.ts';
+import { openSource } from '../databases/sqlite/connection.ts';
+import { openAgain, readControl as readSourceControl } from '../databases/sqlite/control.ts';
+import { retryBusy, writeTransaction } from '../databases/sqlite/transaction.ts';
+import { quoted } from '../databases/identifiers.ts';
+import { rollForward } from './cutover.ts';
+import type { Endpoints } from './endpoints.ts';
+import { ReverseReplayer } from './reverse.ts';
+import type { SourceLease } from './source-control.ts';
+
+export interface WritesBackOptions {
+  endpoints: Endpoints;
+  /** Lease `reverse` in the source, of the epoch in which the target is primary. */
+  lease: SourceLease;
+  maxPauseMs: number;
+}
+
+/**
+ * Moves the writes from the target back to the source.
+ * @returns `returned` with the reason where the target is still primary
+ * @throws CrossfadeError RollbackImpossible, LeaseLost, connection errors; a later attempt reads the rows and goes on
+ */
+export async function moveWritesBack(options: WritesBackOptions): Promise<CutoverReport> {
+  const { endpoints } = options;
+  const movedEpoch = await sourceMoved(endpoints);
+  if (movedEpoch === null) {
+    return {
+      outcome: 'moved',
+      epoch: options.lease.epoch,
+      pauseMs: 0,
+      drained: 0,
+      reason: 'the writes never left the source',
+    };
+  }
+  const before = await targetRow(endpoints);
+  if (before.finished) {
+    throw new CrossfadeError(
+      'RollbackImpossible',
+      'the migration is finished: reverse replication has ended, so the source lacks the newest writes; ' +
+        'restore the backup that the report names, or copy the target back as a migration of its own',
+    );
+  }
+  if (before.state === 'moved') {
+    await openSourceAgain(endpoints, before.epoch);
+    return { outcome: 'moved', epoch: before.epoch, pauseMs: 0, drained: 0 };
+  }
+  // The row says in which epoch the target is primary; a caller whose cutover ended unknown may not know.
+  const lease = { ...options.lease, epoch: movedEpoch };
+  const replayer = await ReverseReplayer.open(endpoints, lease);
+  try {
+    return await moveBack({ ...options, lease }, replayer);
+  } finally {
+    await replayer.close();
+  }
+}
+
+/**
+ * The epoch with which the source passed its commit point, null where it did not. Where it did, the target is opened
+ * first, if nobody has done so: the way back begins at a target that is primary. The source's row alone decides.
+ */
+async function sourceMoved(endpoints: Endpoints): Promise<number | null> {
+  const db = openSource(endpoints.sourcePath, 'read');
+  try {
+    const row = readSourceControl(db);
+    if (row?.state !== 'moved') return null;
+    await rollForward(endpoints, db);
+    return row.epoch;
+  } finally {
+    db.close();
+  }
+}
+
+async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): Promise<CutoverReport> {
+  const { endpoints, lease, maxPauseMs } = options;
+  const { client } = replayer;
+  const token = randomBytes(16).toString('hex');
+  while ((await replayer.step()) > 0);
+  if (schemaFingerprint(replayer.db) !== replayer.plan.fingerprint) {
+    throw new CrossfadeError(
+      'SchemaChanged',
+      `source ${replayer.db.name}: the schema changed after the cutover; undo the change, then roll back again`,
+    );
+  }
+  const appliedBefore = replayer.applied;
+  const fencedAt = performance.now();
+  let moved: boolean;
+  try {
+    await fence(client, lease.epoch, token, maxPauseMs);
+    while ((await replayer.step()) > 0) {
+      if (performance.now() - fencedAt > maxPauseMs)
+        throw new Error(`the drain did not end within ${maxPauseMs} ms`);
+    }
+    await advanceSourceSequences(replayer);
+    moved = await commit(client, lease.epoch, token);
+    if (!moved) throw new Error('a write was accepted before the commit point, or the fence had lifted');
+  } catch (error) {
+    // The reply of a commit may be lost: the row tells, by the epoch.
+    const row = await targetRow(endpoints);
+    moved = row.state === 'moved' && row.epoch === lease.epoch + 1;
+    if (!moved) {
+      await liftFence(endpoints, lease.epoch, token);
+      const reason = `the rollback of the writes returned to the state before it: ${messageOf(error)}`;
+      return { outcome: 'returned', epoch: lease.epoch, pauseMs: 0, drained: 0, reason };
+    }
+  }
+  await openSourceAgain(endpoints, lease.epoch + 1);
+  return {
+    outcome: 'moved',
+    epoch: lease.epoch + 1,
+    pauseMs: Math.round(performance.now() - fencedAt),
+    drained: replayer.applied - appliedBefore,
+  };
+}
+
+/** Waits for every write transaction that has passed the fence's trigger, and keeps out the next. */
+async function fence(client: pg.Client, epoch: number, token: string, maxPauseMs: number): Promise<void> {
+  await client.query('BEGIN');
+  try {
+    await client.query(`SELECT set_config('lock_timeout', $1, true)`, [`${Math.ceil(maxPauseMs / 2)}ms`]);
+    await client.query(`SELECT pg_advisory_xact_lock(${FENCE_LOCK_KEY})`);
+    const fenced = await client.query(
+      `UPDATE crossfade.control SET state = 'fencing', fence_token = $1,
+              deadline = clock_timestamp() + $2 * interval '1 millisecond'
+        WHERE id = 1 AND state IN ('open', 'fencing') AND epoch = $3`,
+      [token, maxPauseMs, epoch],
+    );
+    if (fenced.rowCount !== 1) throw new Error(`the target is not open in epoch ${epoch}`);
+    await client.query('COMMIT');
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+}
+
+/**
+ * The commit point. Under the exclusive lock no writer is under way, the deadline has not passed, so none was let in
+ * since the fence, and an empty log says that everything before it is applied.
+ */
+async function commit(client: pg.Client, epoch: number, token: string): Promise<boolean> {
+  await client.query('BEGIN');
+  try {
+    await client.query(`SELECT pg_advisory_xact_lock(${FENCE_LOCK_KEY})`);
+    const moved = await client.query(
+      `UPDATE crossfade.control SET state = 'moved', epoch = epoch + 1, fence_token = NULL
+        WHERE id = 1 AND state = 'fencing' AND fence_token = $1 AND epoch = $2 AND clock_timestamp() < deadline
+          AND NOT EXISTS (SELECT 1 FROM crossfade.log)`,
+      [token, epoch],
+    );
+    await client.query('COMMIT');
+    return moved.rowCount === 1;
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+}
+
+async function liftFence(endpoints: Endpoints, epoch: number, token: string): Promise<void> {
+  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade rollback' });
+  try {
+    await client.query(
+      `UPDATE crossfade.control SET state = 'open', fence_token = NULL, deadline = NULL
+        WHERE id = 1 AND state = 'fencing' AND fence_token = $1 AND epoch = $2`,
+      [token, epoch],
+    );
+  } finally {
+    await client.end();
+  }
+}
+
+async function openSourceAgain(endpoints: Endpoints, epoch: number): Promise<void> {
+  const db = openSource(endpoints.sourcePath, 'write');
+  try {
+    const row = readSourceControl(db);
+    // No row: an earlier attempt opened the source and has already removed everything of ours.
+    if (row === null || (row.state !== 'moved' && row.epoch >= epoch)) return;
+    if (!(await retryBusy(db, () => openAgain(db, epoch)))) {
+      throw new CrossfadeError(
+        'OutcomeUnknown',
+        `source ${db.name} does not open with epoch ${epoch}; its control row was changed`,
+      );
+    }
+  } finally {
+    db.close();
+  }
+}
+
+/** AUTOINCREMENT goes on after the greatest number that the target has given out. */
+async function advanceSourceSequences(replayer: ReverseReplayer): Promise<void> {
+  for (const table of replayer.plan.tables) {
+    const identity = table.columns.find((column) => column.identity);
+    if (!table.autoincrement || identity === undefined) continue;
+    const { rows } = await replayer.client.query<{ last: string | null }>(
+      `SELECT pg_sequence_last_value(pg_get_serial_sequence($1, $2)::regclass)::text AS last`,
+      [`public.${quoted(table.name)}`, identity.name],
+    );
+    const last = rows[0]?.last;
+    if (last === null || last === undefined) continue;
+    await writeTransaction(replayer.db, () => {
+      replayer.db
+        .prepare('UPDATE sqlite_sequence SET seq = ? WHERE name = ? AND seq < ?')
+        .run(BigInt(last), table.name, BigInt(last));
+    });
+  }
+}
+
+async function targetRow(endpoints: Endpoints): Promise<{ state: string; epoch: number; finished: boolean }> {
+  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade rollback' });
+  try {
+    const row = await readTargetControl(client);
+    if (row === null) throw new CrossfadeError('NoMigration', 'the target has no control row of a migration');
+    return row;
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * The independent check: random rows of every column, read by plain drivers and compared as hexadecimal forms that
+ * share nothing with the copy's encoder, so that an error of the encoder cannot hide itself.
+ */
+import type Database from 'better-sqlite3';
+import type pg from 'pg';
+import type { ColumnPlan, TablePlan } from '../contract.ts';
+import { quoted } from '../databases/identifiers.ts';
+import { keyInput, keyKinds, keysAsRows, type KeyValue } from '../databases/key.ts';
+
+/** Tables up to this size are sampled by ORDER BY random(), larger ones by seeking random rowids. */
+const SHUFFLED_ROWS = 20_000;
+
+/**
+ * Compares up to `rows` random rows.
+ * @returns the keys of those that look different; whether they are, is decided on paired snapshots
+ */
+export async function sampleTable(
+  db: Database.Database,
+  client: pg.Client,
+  table: TablePlan,
+  rows: number,
+): Promise<KeyValue[][]> {
+  const suspects: KeyValue[][] = [];
+  const kinds = keyKinds(table);
+  const keys = randomKeys(db, table, rows).filter((key) =>
+    key.every((value, i) => keyInput(value, kinds[i]!) !== null),
+  );
+  if (keys.length === 0) return suspects;
+  const target = await targetForms(client, table, keys);
+  for (const key of keys) {
+    const source = sourceForms(db, table, key);
+    if (source === null) continue;
+    const name = key.map((value, i) => keyInput(value, kinds[i]!)!).join('\0');
+    const other = target.get(name);
+    if (other === undefined || !table.columns.every((_, i) => source[i] === other[i])) suspects.push(key);
+  }
+  return suspects;
+}
+
+function randomKeys(db: Database.Database, table: TablePlan, rows: number): KeyValue[][] {
+  const keys = table.key.map(quoted).join(', ');
+  const from = `FROM ${quoted(table.name)}`;
+  if (table.withoutRowid || table.rows <= SHUFFLED_ROWS) {
+    return db
+      .prepare(`SELECT ${keys} ${from} ORDER BY random() LIMIT ?`)
+      .safeIntegers()
+      .raw()
+      .all(rows) as KeyValue[][];
+  }
+  const range = db.prepare(`SELECT min(rowid) AS low, max(rowid) AS high ${from}`).get() as {
+    low: number;
+    high: number;
+  };
+  const seek = db
+    .prepare(`SELECT ${keys} ${from} WHERE rowid >= ? ORDER BY rowid LIMIT 1`)
+    .safeIntegers()
+    .raw();
+  const found = new Map<string, KeyValue[]>();
+  for (let i = 0; i < rows; i++) {
+    const key = seek.get(Math.floor(range.low + Math.random() * (range.high - range.low + 1))) as
+      KeyValue[] | undefined;
+    if (key !== undefined) found.set(key.join('\0'), key);
+  }
+  return [...found.values()];
+}
+
+function sourceForms(db: Database.Database, table: TablePlan, key: KeyValue[]): (string | null)[] | null {
+  const columns = table.columns.map((column) => quoted(column.name)).join(', ');
+  const where = table.key.map((name) => `${quoted(name)} = ?`).join(' AND ');
+  const row = db
+    .prepare(`SELECT ${columns} FROM ${quoted(table.name)} WHERE ${where}`)
+    .safeIntegers()
+    .raw()
+    .get(...key) as KeyValue[] | undefined;
+  return row === undefined ? null : row.map((value, i) => sourceForm(value, table.columns[i]!));
+}
+
+function sourceForm(value: KeyValue, column: ColumnPlan): string | null {
+  if (value === null) return null;
+  if (Buffer.isBuffer(value)) return value.toString('hex');
+  if (typeof value === 'string') return Buffer.from(value, 'utf8').toString('hex');
+  if (column.kind === 'boolean') return value === 1n ? 'true' : 'false';
+  if (column.kind === 'numeric') return doubleHex(Number(value));
+  return typeof value === 'bigint' ? String(value) : doubleHex(value);
+}
+
+function doubleHex(value: number): string {
+  const bytes = Buffer.alloc(8);
+  bytes.writeDoubleBE(value);
+  return bytes.toString('hex');
+}
+
+/** The same forms, made by the server: bytes of text, bits of doubles. */
+function targetForm(column: ColumnPlan): string {
+  const name = `t.${quoted(column.name)}`;
+  switch (column.kind) {
+    case 'bigint':
+    case 'boolean':
+      return `${name}::text`;
+    case 'double':
+    case 'numeric':
+      return `encode(float8send(${name}::float8), 'hex')`;
+    case 'bytea':
+      return `encode(${name}, 'hex')`;
+    case 'timestamp':
+      return `encode(convert_to(to_char(${name}, 'YYYY-MM-DD HH24:MI:SS'), 'UTF8'), 'hex')`;
+    case 'date':
+      return `encode(convert_to(to_char(${name}, 'YYYY-MM-DD'), 'UTF8'), 'hex')`;
+    case 'text':
+    case 'json':
+      return `encode(convert_to(${name}::text, 'UTF8'), 'hex')`;
+  }
+}
+
+async function targetForms(
+  client: pg.Client,
+  table: TablePlan,
+  keys: KeyValue[][],
+): Promise<Map<string, (string | null)[]>> {
+  const kinds = keyKinds(table);
+  const inputs = keys.map((key) => key.map((value, i) => keyInput(value, kinds[i]!)!));
+  const match = table.key.map((name, i) => `t.${quoted(name)} = d.k${i}`).join(' AND ');
+  // n is the key's place in the list, so that the answer needs no conversion of keys back.
+  const numbered = keysAsRows(table, inputs).replace(/\) AS d\((.*)\)$/, ') WITH ORDINALITY AS d($1, n)');
+  const { rows } = await client.query<unknown[]>({
+    text: `SELECT d.n, ${table.columns.map(targetForm).join(', ')}
+             FROM ${numbered} JOIN public.${quoted(table.name)} t ON ${match}`,
+    rowMode: 'array',
+  });
+  return new Map(
+    rows.map(([n, ...forms]) => [inputs[Number(n) - 1]!.join('\0'), forms as (string | null)[]]),
+  );
+}

@@ -1,0 +1,176 @@
+/** The target's application schema: tables with keys first, indexes after the copy, foreign keys last. */
+import type pg from 'pg';
+import type { Plan, TablePlan } from '../contract.ts';
+import { CrossfadeError, driverCode, messageOf } from '../errors.ts';
+import { quoted } from '../databases/identifiers.ts';
+import { mayActAsReplica } from '../databases/postgres/apply.ts';
+import { connectTarget } from '../databases/postgres/connection.ts';
+import {
+  addForeignKeySql,
+  advanceSequenceSql,
+  createIndexSql,
+  createTableSql,
+  dropTableSql,
+  validateForeignKeySql,
+} from '../databases/postgres/ddl.ts';
+import { readControl } from '../databases/postgres/control.ts';
+import { installFenceSql } from '../databases/postgres/triggers.ts';
+import {
+  applicationName,
+  holdLeaseSql,
+  leaseError,
+  takeLease,
+  type TargetLease,
+} from '../databases/postgres/lease.ts';
+import { acceptsWrites } from '../protocol.ts';
+import type { Endpoints } from './endpoints.ts';
+import { readPlan } from './store.ts';
+
+/** Runs `work` with the lease held on one connection. */
+export async function changeTarget<T>(
+  endpoints: Endpoints,
+  lease: TargetLease,
+  work: (client: pg.Client, plan: Plan) => Promise<T>,
+): Promise<T> {
+  const client = await connectTarget(endpoints.targetUrl, { applicationName: applicationName(lease) });
+  try {
+    await takeLease(client, lease);
+    return await work(client, await readPlan(client));
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** Runs statements in one transaction that proves the lease at its end. */
+export async function leased(client: pg.Client, lease: TargetLease, statements: string[]): Promise<void> {
+  try {
+    // One simple query is one implicit transaction.
+    await client.query([...statements, holdLeaseSql(lease)].join(';\n'));
+  } catch (error) {
+    throw leaseError(error);
+  }
+}
+
+/** Creates the tables with their keys, defaults and checks, fenced from the start. Idempotent. */
+export async function createTables(endpoints: Endpoints, lease: TargetLease): Promise<void> {
+  await changeTarget(endpoints, lease, async (client, plan) => {
+    for (const table of plan.tables) {
+      await leased(client, lease, [createTableSql(table), ...installFenceSql(table)]);
+    }
+  });
+}
+
+/** Builds every index that is missing. From here on replay must apply whole snapshots, so that is asked for first. */
+export async function createIndexes(
+  endpoints: Endpoints,
+  lease: TargetLease,
+  onIndex: (name: string) => void,
+): Promise<void> {
+  await changeTarget(endpoints, lease, async (client, plan) => {
+    await leased(client, lease, ['UPDATE crossfade.checkpoint SET whole_batches = true WHERE id = 1']);
+    for (const table of plan.tables) {
+      for (const index of table.indexes) {
+        onIndex(index.name);
+        await buildIndex(client, lease, table, createIndexSql(table, index));
+      }
+      await leased(client, lease, [`ANALYZE public.${quoted(table.name)}`]);
+    }
+  });
+}
+
+async function buildIndex(
+  client: pg.Client,
+  lease: TargetLease,
+  table: TablePlan,
+  sql: string,
+): Promise<void> {
+  // 23505: a partial batch from before whole batches were asked for may hold two rows with one unique value for a
+  // moment; the next whole batch mends it. 55P03: replay held the table.
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await leased(client, lease, [sql]);
+      return;
+    } catch (error) {
+      if (!['23505', '55P03', '40P01'].includes(driverCode(error))) throw error;
+      if (attempt === 20) {
+        throw new CrossfadeError(
+          'Mismatch',
+          `target table ${quoted(table.name)}: ${messageOf(error)}; the data do not satisfy an index that the source has`,
+          error,
+        );
+      }
+      await client.query('SELECT pg_sleep(0.25)');
+    }
+  }
+}
+
+/**
+ * Adds the foreign keys without looking at the rows, then validates them. Where the role may not switch their actions
+ * off for replayed rows, they are added after the cutover instead. @returns whether they are there now
+ */
+export async function addForeignKeys(endpoints: Endpoints, lease: TargetLease): Promise<boolean> {
+  return changeTarget(endpoints, lease, async (client, plan) => {
+    const { rows } = await client.query<{ state: string }>(
+      'SELECT state FROM crossfade.control WHERE id = 1',
+    );
+    if (rows[0]?.state !== 'open' && !(await mayActAsReplica(client))) return false;
+    for (const table of plan.tables) {
+      for (const key of table.foreignKeys) await leased(client, lease, [addForeignKeySql(table, key)]);
+    }
+    for (const table of plan.tables) {
+      for (const key of table.foreignKeys) {
+        try {
+          await leased(client, lease, [validateForeignKeySql(table, key)]);
+        } catch (error) {
+          if (driverCode(error) !== '23503') throw error;
+          throw new CrossfadeError(
+            'Mismatch',
+            `target: foreign key ${quoted(key.name)} of table ${quoted(table.name)} does not hold: ${messageOf(error)}; ` +
+              `remove the orphans in the source and start again`,
+            error,
+          );
+        }
+      }
+    }
+    return true;
+  });
+}
+
+/** Moves every sequence past the greatest id in the table and past what the source has handed out. */
+export async function advanceSequences(
+  client: pg.Client,
+  plan: Plan,
+  handedOut: Map<string, bigint>,
+): Promise<void> {
+  const sql = plan.tables
+    .filter((table) => table.columns.some((column) => column.identity))
+    .map((table) => advanceSequenceSql(table, handedOut.get(table.name) ?? 0n));
+  if (sql.length > 0) await client.query(sql.join(';\n'));
+}
+
+/** Drops the tables of the plan and everything of ours, or leaves the tables and keeps them fenced. */
+export async function leaveTarget(
+  endpoints: Endpoints,
+  migration: string,
+  tables: 'drop' | 'keep',
+): Promise<string> {
+  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade clean-up' });
+  try {
+    const control = await readControl(client);
+    if (control === null) return 'target: nothing of this migration was there';
+    if (control.migration !== migration) return 'target: belongs to another migration, left alone';
+    if (acceptsWrites(control)) {
+      throw new CrossfadeError(
+        'OutcomeUnknown',
+        'target: it is primary; move the writes back before it is dropped',
+      );
+    }
+    if (tables === 'keep') return 'target: tables kept, fenced against writes, with schema "crossfade"';
+    const plan = await readPlan(client);
+    const drops = plan.tables.map(dropTableSql);
+    await client.query([...drops, 'DROP SCHEMA crossfade CASCADE'].join(';\n'));
+    return `target: ${plan.tables.length} tables and schema "crossfade" dropped`;
+  } finally {
+    await client.end();
+  }
+}

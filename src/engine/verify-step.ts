@@ -1,0 +1,101 @@
+/** Verification as a phase of the migration: a whole pass, then what changed meanwhile; remembers how far it has come. */
+import type pg from 'pg';
+import type { Mismatch, Progress, Verdict } from '../contract.ts';
+import { CrossfadeError } from '../errors.ts';
+import { holdLeaseSql, leaseError, type TargetLease } from '../databases/postgres/lease.ts';
+import { pause, type Endpoints } from './endpoints.ts';
+import { readCheckpoint, readCopied } from './store.ts';
+import { changeTarget } from './target-schema.ts';
+import { Verifier } from './verify.ts';
+
+export interface VerifyStepOptions {
+  endpoints: Endpoints;
+  /** Lease `control` in the target. */
+  lease: TargetLease;
+  mode: 'full' | 'sample';
+  sampleRows: number;
+  signal: AbortSignal;
+  onProgress(progress: Progress): void;
+}
+
+/** A round of changes that is this short ends the phase; what comes later is verified stage by stage. */
+const SHORT_ROUND = 1_000n;
+const ROUNDS = 20;
+
+/** Waits until every table is live and replay has reached what the log held when the wait began. */
+export async function awaitCatchUp(
+  endpoints: Endpoints,
+  maxLagMs: number,
+  lease: TargetLease,
+  signal: AbortSignal,
+): Promise<void> {
+  await changeTarget(endpoints, lease, async (client) => {
+    while (!signal.aborted) {
+      const copied = [...(await readCopied(client)).values()];
+      const { lagMs } = await readCheckpoint(client);
+      if (copied.every((table) => table.state === 'live') && lagMs !== null && lagMs <= maxLagMs) return;
+      await pause(50, signal);
+    }
+  });
+}
+
+/** Full or sampled verification under live writes. */
+export async function verifyStep(options: VerifyStepOptions): Promise<Verdict> {
+  return changeTarget(options.endpoints, options.lease, async (client) => {
+    const start = (await readCheckpoint(client)).position;
+    const verifier = await Verifier.open(options.endpoints, 'crossfade verify');
+    try {
+      const verdict = await verifier.verify(options);
+      const later: Mismatch[] = [];
+      let from = start;
+      for (let round = 0; round < ROUNDS && !options.signal.aborted; round++) {
+        const { position, mismatches } = await verifier.verifyChanges(from, options.signal);
+        later.push(...mismatches);
+        const short = position - from < SHORT_ROUND;
+        from = position;
+        await saveVerified(client, options.lease, from);
+        if (short) break;
+      }
+      return {
+        ...verdict,
+        equal: verdict.equal && later.length === 0,
+        mismatches: [...verdict.mismatches, ...later].slice(0, 20),
+        mismatchCount: verdict.mismatchCount + later.length,
+      };
+    } finally {
+      await verifier.close();
+    }
+  });
+}
+
+/** Verifies what changed since the last verification. @returns the differences */
+export async function verifyRecent(
+  endpoints: Endpoints,
+  lease: TargetLease,
+  signal: AbortSignal,
+): Promise<Mismatch[]> {
+  return changeTarget(endpoints, lease, async (client) => {
+    const { verifiedPosition } = await readCheckpoint(client);
+    if (verifiedPosition === null) {
+      throw new CrossfadeError('Internal', 'no verification has run yet, so there is nothing to go on from');
+    }
+    const verifier = await Verifier.open(endpoints, 'crossfade verify');
+    try {
+      const { position, mismatches } = await verifier.verifyChanges(verifiedPosition, signal);
+      if (mismatches.length === 0) await saveVerified(client, lease, position);
+      return mismatches;
+    } finally {
+      await verifier.close();
+    }
+  });
+}
+
+async function saveVerified(client: pg.Client, lease: TargetLease, position: bigint): Promise<void> {
+  try {
+    await client.query(
+      `UPDATE crossfade.checkpoint SET verified_position = ${position} WHERE id = 1; ${holdLeaseSql(lease)}`,
+    );
+  } catch (error) {
+    throw leaseError(error);
+  }
+}

@@ -1,0 +1,269 @@
+/**
+ * Verification: reads both databases in key order, chunk by chunk, compares bytes, and decides each difference against
+ * one checkpoint (see paired-read). Never loads a table, changes nothing.
+ */
+import { setImmediate as yieldToLoop } from 'node:timers/promises';
+import type Database from 'better-sqlite3';
+import type pg from 'pg';
+import type { Mismatch, Plan, Progress, TablePlan, Verdict } from '../contract.ts';
+import { CrossfadeError } from '../errors.ts';
+import { literal, quoted } from '../databases/identifiers.ts';
+import { keyInput, keyKinds, keyTypes, type KeyValue } from '../databases/key.ts';
+import { readQuarantine } from '../databases/postgres/apply.ts';
+import { connectTarget } from '../databases/postgres/connection.ts';
+import {
+  hasControl as targetHasControl,
+  readControl as readTargetControl,
+} from '../databases/postgres/control.ts';
+import { copyOut } from '../databases/postgres/copy-stream.ts';
+import { ChunkReader } from '../databases/sqlite/chunk.ts';
+import { openSource } from '../databases/sqlite/connection.ts';
+import { ChangedKeys } from '../databases/sqlite/log.ts';
+import { readTransaction } from '../databases/sqlite/transaction.ts';
+import { describe, differences, type Difference } from './compare.ts';
+import { pause, type Endpoints } from './endpoints.ts';
+import { compareKeys, keysOf, onTargetSnapshot } from './paired-read.ts';
+import { sampleTable } from './sample.ts';
+import { readPlan } from './store.ts';
+
+export interface VerifyOptions extends Endpoints {
+  mode: 'full' | 'sample';
+  /** Random rows per table that an independent path compares; in sample mode the only rows. */
+  sampleRows: number;
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+}
+
+const CHUNK_ROWS = 5_000;
+const CHUNK_BYTES = 4 * 1024 * 1024;
+const MISMATCHES_SHOWN = 20;
+/** Keys of the change log compared at one go. */
+const CHANGES_PER_STEP = 2_000;
+/** Times that a suspicion is looked at again, where the target is primary and no checkpoint can decide it. */
+const RECHECKS = 30;
+const RECHECK_PAUSE_MS = 100;
+
+/**
+ * Compares the two databases of a migration, before, during and after it.
+ * @throws CrossfadeError NoMigration where the target holds no migration, connection errors
+ */
+export async function verifyDatabases(options: VerifyOptions): Promise<Verdict> {
+  const verifier = await Verifier.open(options, 'crossfade verify');
+  try {
+    return await verifier.verify(options);
+  } finally {
+    await verifier.close();
+  }
+}
+
+export class Verifier {
+  readonly plan: Plan;
+  private readonly db: Database.Database;
+  private readonly client: pg.Client;
+  private readonly staged: ChangedKeys;
+  private readonly sourceIsPrimary: boolean;
+  private readonly found: { table: TablePlan; difference: Difference }[] = [];
+
+  private constructor(db: Database.Database, client: pg.Client, plan: Plan, sourceIsPrimary: boolean) {
+    this.db = db;
+    this.client = client;
+    this.plan = plan;
+    this.sourceIsPrimary = sourceIsPrimary;
+    this.staged = new ChangedKeys(db, Math.max(1, ...plan.tables.map((table) => table.key.length)));
+  }
+
+  static async open(endpoints: Endpoints, applicationName: string): Promise<Verifier> {
+    const db = openSource(endpoints.sourcePath, 'read');
+    try {
+      const client = await connectTarget(endpoints.targetUrl, { applicationName });
+      try {
+        if (!(await targetHasControl(client))) {
+          throw new CrossfadeError(
+            'NoMigration',
+            'the target has no schema "crossfade": nothing was migrated into this database, so there is nothing to compare',
+          );
+        }
+        const control = await readTargetControl(client);
+        const sourceIsPrimary = control === null || control.state !== 'open';
+        return new Verifier(db, client, await readPlan(client), sourceIsPrimary);
+      } catch (error) {
+        await client.end().catch(() => undefined);
+        throw error;
+      }
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.db.close();
+    await this.client.end().catch(() => undefined);
+  }
+
+  async verify(
+    options: Pick<VerifyOptions, 'mode' | 'sampleRows' | 'signal' | 'onProgress'>,
+  ): Promise<Verdict> {
+    const started = performance.now();
+    const rowsTotal = this.plan.tables.reduce((sum, table) => sum + table.rows, 0);
+    const tables: Verdict['tables'] = [];
+    let rows = 0;
+    for (const table of this.plan.tables) {
+      const before = this.found.length;
+      const tableRows = await this.verifyTable(table, options, (done) => {
+        options.onProgress?.({
+          kind: 'verify',
+          table: table.name,
+          rows: rows + done,
+          rowsTotal: Math.max(rowsTotal, rows + done),
+        });
+      });
+      rows += tableRows;
+      tables.push({ table: table.name, rows: tableRows, equal: this.found.length === before });
+    }
+    const quarantined = await this.quarantined();
+    const mismatches = this.found.filter(
+      ({ table, difference }) => !quarantined.has(`${table.id} ${difference.key}`),
+    );
+    const reported: Mismatch[] = mismatches.map(({ table, difference }) =>
+      describe(table, difference, this.sourceIsPrimary),
+    );
+    return {
+      equal: reported.length === 0 && quarantined.size === 0,
+      mode: options.mode,
+      at: new Date().toISOString(),
+      ms: Math.round(performance.now() - started),
+      rows,
+      tables,
+      mismatches: reported.slice(0, MISMATCHES_SHOWN),
+      mismatchCount: reported.length,
+      quarantined: quarantined.size,
+    };
+  }
+
+  /**
+   * Compares what changed in (from, the target's checkpoint], as verification of everything that a pass over the
+   * tables could not decide. @returns the checkpoint that is verified now, and the differences
+   */
+  async verifyChanges(
+    from: bigint,
+    signal?: AbortSignal,
+  ): Promise<{ position: bigint; mismatches: Mismatch[] }> {
+    const tables = this.plan.tables.map((table) => table.id);
+    const mismatches: Mismatch[] = [];
+    const goal = await onTargetSnapshot(this.client, (position) => Promise.resolve(position));
+    let at = from;
+    while (at < goal && signal?.aborted !== true) {
+      const end = at + BigInt(CHANGES_PER_STEP) < goal ? at + BigInt(CHANGES_PER_STEP) : goal;
+      const keys = readTransaction(this.db, () => {
+        this.staged.stage(at, end, tables);
+        const highest = this.staged.highest();
+        return this.plan.tables.map((table) => ({ table, keys: this.staged.keys(table, 0, highest) }));
+      });
+      for (const part of keys) {
+        if (part.keys.length === 0) continue;
+        const { differences: found } = await compareKeys(
+          this.db,
+          this.client,
+          this.staged,
+          part.table,
+          part.keys,
+        );
+        for (const difference of found)
+          mismatches.push(describe(part.table, difference, this.sourceIsPrimary));
+      }
+      at = end;
+    }
+    if (mismatches.length > 0) {
+      const quarantined = await readQuarantine(this.client, 1);
+      // Quarantined keys are absent on the target by design and block the cutover by themselves.
+      if (quarantined.length > 0) return { position: at, mismatches: [] };
+    }
+    return { position: at, mismatches };
+  }
+
+  private async quarantined(): Promise<Set<string>> {
+    const rows = await readQuarantine(this.client, 1_000_000);
+    return new Set(rows.map(({ tableId, key }) => `${tableId} ${key}`));
+  }
+
+  private async verifyTable(
+    table: TablePlan,
+    options: Pick<VerifyOptions, 'mode' | 'sampleRows' | 'signal'>,
+    onRows: (rows: number) => void,
+  ): Promise<number> {
+    const rows = await this.readThrough(table, options.mode === 'full', onRows, options.signal);
+    const keys = await sampleTable(this.db, this.client, table, options.sampleRows);
+    await this.decide(table, keys);
+    return rows;
+  }
+
+  /** Passes over the table in key order; compares rows, or in sample mode only keys and thereby the count. */
+  private async readThrough(
+    table: TablePlan,
+    whole: boolean,
+    onRows: (rows: number) => void,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    const shown = whole
+      ? table
+      : { ...table, columns: table.columns.filter((column) => table.key.includes(column.name)) };
+    const reader = new ChunkReader(this.db, shown);
+    let after: KeyValue[] | null = null;
+    let rows = 0;
+    let wanted = CHUNK_ROWS;
+    for (;;) {
+      if (signal?.aborted === true) return rows;
+      const chunk = reader.read(after, reader.rowLimit(wanted));
+      const source = chunk.text ?? Buffer.alloc(0);
+      if (chunk.rows > 0)
+        wanted = Math.max(
+          1,
+          Math.min(CHUNK_ROWS, Math.floor((CHUNK_BYTES * chunk.rows) / (source.length + 1))),
+        );
+      const target = await copyOut(this.client, rangeSql(shown, after, chunk.last));
+      const suspects = differences(shown, source, target);
+      if (suspects.length > 0) await this.decide(table, keysOf(suspects));
+      rows += chunk.rows;
+      onRows(rows);
+      if (chunk.last === null) return rows;
+      after = chunk.last;
+      await yieldToLoop();
+    }
+  }
+
+  /** Looks at suspicious keys again, on paired snapshots, and keeps what is really different. */
+  private async decide(table: TablePlan, keys: KeyValue[][]): Promise<void> {
+    const step = 500;
+    for (let i = 0; i < keys.length; i += step) {
+      let suspects = keys.slice(i, i + step);
+      let found: Difference[] = [];
+      // With the source as primary the checkpoint decides at once; otherwise a difference has to persist.
+      for (let attempt = 0; attempt < (this.sourceIsPrimary ? 1 : RECHECKS); attempt++) {
+        if (attempt > 0) await pause(RECHECK_PAUSE_MS, new AbortController().signal);
+        found = (await compareKeys(this.db, this.client, this.staged, table, suspects)).differences;
+        suspects = keysOf(found);
+        if (suspects.length === 0) break;
+      }
+      for (const difference of found) this.found.push({ table, difference });
+    }
+  }
+}
+
+/** All rows after the key `after` up to `last`; to the end where `last` is null. COPY takes no parameters, so they are literals. */
+function rangeSql(table: TablePlan, after: KeyValue[] | null, last: KeyValue[] | null): string {
+  const keys = table.key.map(quoted).join(', ');
+  const columns = table.columns.map((column) => quoted(column.name)).join(', ');
+  const conditions: string[] = [];
+  if (after !== null) conditions.push(`(${keys}) > (${keyLiterals(table, after)})`);
+  if (last !== null) conditions.push(`(${keys}) <= (${keyLiterals(table, last)})`);
+  const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
+  return `COPY (SELECT ${columns} FROM public.${quoted(table.name)} ${where} ORDER BY ${keys}) TO STDOUT`;
+}
+
+function keyLiterals(table: TablePlan, key: KeyValue[]): string {
+  const types = keyTypes(table);
+  return keyKinds(table)
+    .map((kind, i) => `${literal(keyInput(key[i]!, kind) ?? '')}::${types[i]!}`)
+    .join(', ');
+}
