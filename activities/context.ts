@@ -1,0 +1,93 @@
+/** What every activity needs around an engine call: endpoints by name, leases, heartbeats, cancellation, error mapping. */
+import { randomUUID } from 'node:crypto';
+import { ApplicationFailure, Context } from '@temporalio/activity';
+import type { Progress } from '../src/contract.ts';
+import { CrossfadeError } from '../src/errors.ts';
+import type { Lease } from '../src/databases/sqlite/control.ts';
+import type { Endpoints } from '../src/engine/endpoints.ts';
+
+/** What a workflow tells each activity. Names of connections only: URLs and paths stay in the worker. */
+export interface Step {
+  source: string;
+  target: string;
+  migration: string;
+  /** Epoch in which the step is valid. */
+  epoch: number;
+  /** Number of the step within the workflow; with the attempt it orders the owners of a lease. */
+  ordinal: number;
+}
+
+export interface ActivityDependencies {
+  /** @throws CrossfadeError UnknownConnection, BadConnection */
+  endpoints(source: string, target: string): Endpoints;
+  /** Task queue of this host, which has the source's file. */
+  hostQueue: string;
+}
+
+const HEARTBEAT_MS = 2_000;
+/** Attempts of one step that leave the ordinals of the next one untouched. */
+const ATTEMPTS_PER_STEP = 1_000_000;
+
+/** The lease that this attempt of a step may take. A later attempt, or a later step, has a greater ordinal. */
+export function leaseOf<Role extends string>(role: Role, step: Step): Lease<Role> {
+  const { attempt } = Context.current().info;
+  return {
+    role,
+    epoch: step.epoch,
+    ordinal: step.ordinal * ATTEMPTS_PER_STEP + attempt,
+    holder: randomUUID(),
+  };
+}
+
+export interface Running {
+  signal: AbortSignal;
+  onProgress(progress: Progress): void;
+}
+
+/**
+ * Runs an engine call with heartbeats; tells the workflow of a cancellation only after the call has come to rest.
+ * @param final `first`: no error is worth a second attempt, because nothing has been changed yet
+ */
+export async function run<T>(
+  work: (running: Running) => Promise<T>,
+  final: 'first' | 'by-code' = 'by-code',
+): Promise<T> {
+  const context = Context.current();
+  let progress: Progress | undefined;
+  const timer = setInterval(() => context.heartbeat(progress), HEARTBEAT_MS);
+  const signal = context.cancellationSignal;
+  try {
+    const result = await work({
+      signal,
+      onProgress: (next) => {
+        progress = next;
+      },
+    });
+    // What ran to its end is reported as done even if the cancellation came meanwhile; what stopped early is not.
+    return result;
+  } catch (error) {
+    if (signal.aborted && !(error instanceof CrossfadeError && !error.retryable)) await context.cancelled;
+    throw failure(error, final);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** For calls that end early when the signal aborts: reports the cancellation instead of the partial result. */
+export async function runWhole<T>(work: (running: Running) => Promise<T>): Promise<T> {
+  const result = await run(work);
+  const context = Context.current();
+  if (context.cancellationSignal.aborted) await context.cancelled;
+  return result;
+}
+
+function failure(error: unknown, final: 'first' | 'by-code'): unknown {
+  if (!(error instanceof CrossfadeError)) return error;
+  const busy = error.code === 'SourceBusy';
+  return ApplicationFailure.create({
+    message: error.message,
+    type: error.code,
+    nonRetryable: final === 'first' ? !busy : !error.retryable,
+    ...(error.cause instanceof Error ? { cause: error.cause } : {}),
+  });
+}

@@ -1,0 +1,231 @@
+/** The durable steps of the workflows: each an engine call with heartbeats, a lease and mapped errors. */
+import { existsSync } from 'node:fs';
+import type {
+  CopyReport,
+  CutoverReport,
+  GateFigures,
+  MigrationInput,
+  PlanSummary,
+  RollbackInput,
+  Verdict,
+  VerifyInput,
+} from '../src/contract.ts';
+import { CrossfadeError } from '../src/errors.ts';
+import { connectTarget } from '../src/databases/postgres/connection.ts';
+import { readControl as readTargetControl } from '../src/databases/postgres/control.ts';
+import { openSource } from '../src/databases/sqlite/connection.ts';
+import { readControl as readSourceControl } from '../src/databases/sqlite/control.ts';
+import { backUp } from '../src/engine/backup.ts';
+import { beginMigration, checkFree } from '../src/engine/begin.ts';
+import { copyTables } from '../src/engine/copy.ts';
+import { cutOver } from '../src/engine/cutover.ts';
+import type { Endpoints } from '../src/engine/endpoints.ts';
+import { cleanSource, finishMigration } from '../src/engine/finish.ts';
+import { planMigration } from '../src/engine/plan.ts';
+import { summarise } from '../src/engine/plan-text.ts';
+import { replayLoop, reverseLoop, type LoopEnd } from '../src/engine/replay-loop.ts';
+import { moveWritesBack } from '../src/engine/rollback.ts';
+import { resetRouting, setRouting, startCapture } from '../src/engine/source-control.ts';
+import { readPlan } from '../src/engine/store.ts';
+import { addForeignKeys, createIndexes, createTables, leaveTarget } from '../src/engine/target-schema.ts';
+import { stageFigures } from '../src/engine/traffic.ts';
+import { awaitCatchUp, verifyRecent, verifyStep } from '../src/engine/verify-step.ts';
+import { verifyDatabases } from '../src/engine/verify.ts';
+import { parseMigrationInput, parseRollbackInput, parseVerifyInput } from '../src/input.ts';
+import { leaseOf, run, runWhole, type ActivityDependencies, type Step } from './context.ts';
+
+/** What the control rows say of a migration whose workflow may be gone. */
+export interface FoundMigration {
+  migration: string;
+  /** Epoch of the target where it is primary, else of the source. */
+  epoch: number;
+  /** Greater than any ordinal that the migration used before. */
+  ordinal: number;
+}
+
+export function createActivities(dependencies: ActivityDependencies) {
+  const endpointsOf = (step: { source: string; target: string }): Endpoints =>
+    dependencies.endpoints(step.source, step.target);
+
+  /** The queue of this host, once it is known to have the source's file. */
+  const place = (input: { source: string; target: string }): string => {
+    const { sourcePath } = endpointsOf(input);
+    if (!existsSync(sourcePath)) {
+      throw new CrossfadeError(
+        'SourceMissing',
+        `source ${sourcePath} does not exist on this worker's host: check the path`,
+      );
+    }
+    return dependencies.hostQueue;
+  };
+
+  return {
+    /** Checks the whole input and finds the host that has the source. */
+    acceptMigration: (raw: unknown): Promise<{ input: MigrationInput; taskQueue: string }> =>
+      run(async () => {
+        const input = parseMigrationInput(raw);
+        return { input, taskQueue: place(input) };
+      }, 'first'),
+
+    acceptVerification: (raw: unknown): Promise<{ input: VerifyInput; taskQueue: string }> =>
+      run(async () => {
+        const input = parseVerifyInput(raw);
+        return { input, taskQueue: place(input) };
+      }, 'first'),
+
+    acceptRollback: (raw: unknown): Promise<{ input: RollbackInput; taskQueue: string }> =>
+      run(async () => {
+        const input = parseRollbackInput(raw);
+        return { input, taskQueue: place(input) };
+      }, 'first'),
+
+    /** Plans; creates the control rows only where nothing stands against the migration. */
+    planMigration: (step: Step, policies: MigrationInput['policies']): Promise<PlanSummary> =>
+      run(async () => {
+        const endpoints = endpointsOf(step);
+        await checkFree(endpoints, step.migration);
+        const db = openSource(endpoints.sourcePath, 'read');
+        try {
+          const plan = await planMigration(db, policies);
+          if (plan.blockers.length === 0) await beginMigration(endpoints, step.migration, plan);
+          return summarise(plan);
+        } finally {
+          db.close();
+        }
+      }, 'first'),
+
+    backUpSource: (step: Step): Promise<{ path: string; bytes: number }> =>
+      runWhole(({ signal, onProgress }) =>
+        backUp(
+          endpointsOf(step).sourcePath,
+          step.migration,
+          (bytes) => onProgress({ kind: 'backup', bytes }),
+          signal,
+        ),
+      ),
+
+    createTargetTables: (step: Step): Promise<void> =>
+      run(() => createTables(endpointsOf(step), leaseOf('control', step))),
+
+    startCapture: (step: Step): Promise<void> =>
+      run(async () => {
+        const endpoints = endpointsOf(step);
+        const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade capture' });
+        try {
+          await startCapture(endpoints.sourcePath, leaseOf('control', step), await readPlan(client));
+        } finally {
+          await client.end();
+        }
+      }),
+
+    copyRows: (step: Step, settings: MigrationInput['copy']): Promise<CopyReport> =>
+      runWhole(async (running) => {
+        const endpoints = endpointsOf(step);
+        const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade copy' });
+        const plan = await readPlan(client).finally(() => client.end());
+        return copyTables({
+          endpoints,
+          lease: leaseOf('copy', step),
+          tables: plan.tables,
+          settings,
+          ...running,
+        });
+      }),
+
+    replayChanges: (step: Step): Promise<LoopEnd> =>
+      runWhole((running) =>
+        replayLoop({ endpoints: endpointsOf(step), ...running }, leaseOf('replay', step)),
+      ),
+
+    awaitCatchUp: (step: Step, maxLagMs: number): Promise<void> =>
+      runWhole(({ signal }) => awaitCatchUp(endpointsOf(step), maxLagMs, leaseOf('control', step), signal)),
+
+    createIndexes: (step: Step): Promise<void> =>
+      run(() => createIndexes(endpointsOf(step), leaseOf('control', step), () => undefined)),
+
+    verifyMigration: (step: Step, verify: MigrationInput['verify']): Promise<Verdict> =>
+      runWhole((running) =>
+        verifyStep({ endpoints: endpointsOf(step), lease: leaseOf('control', step), ...verify, ...running }),
+      ),
+
+    setRouting: (step: Step, routing: Parameters<typeof setRouting>[2]): Promise<void> =>
+      run(() => setRouting(endpointsOf(step).sourcePath, leaseOf('control', step), routing)),
+
+    resetRouting: (step: Step): Promise<string> =>
+      run(() => resetRouting(endpointsOf(step).sourcePath, leaseOf('control', step))),
+
+    /** What a stage is judged by: figures of its window, and a comparison of what changed in it. */
+    measureStage: (step: Step, windowMs: number): Promise<GateFigures> =>
+      run(async ({ signal }) => {
+        const endpoints = endpointsOf(step);
+        const mismatches = await verifyRecent(endpoints, leaseOf('control', step), signal);
+        return { ...(await stageFigures(endpoints, windowMs)), mismatches: mismatches.length };
+      }),
+
+    addForeignKeys: (step: Step): Promise<boolean> =>
+      run(() => addForeignKeys(endpointsOf(step), leaseOf('control', step))),
+
+    cutOverWrites: (step: Step, maxPauseMs: number): Promise<CutoverReport> =>
+      run(({ signal }) =>
+        cutOver({
+          endpoints: endpointsOf(step),
+          replayLease: leaseOf('replay', step),
+          sourceLease: leaseOf('control', step),
+          maxPauseMs,
+          signal,
+        }),
+      ),
+
+    reverseChanges: (step: Step): Promise<LoopEnd> =>
+      runWhole((running) =>
+        reverseLoop({ endpoints: endpointsOf(step), ...running }, leaseOf('reverse', step)),
+      ),
+
+    finishMigration: (step: Step, source: MigrationInput['sourceAfterFinish']): Promise<void> =>
+      run(() => finishMigration(endpointsOf(step), leaseOf('reverse', step), source)),
+
+    moveWritesBack: (step: Step, maxPauseMs: number): Promise<CutoverReport> =>
+      run(() =>
+        moveWritesBack({ endpoints: endpointsOf(step), lease: leaseOf('reverse', step), maxPauseMs }),
+      ),
+
+    cleanSource: (step: Step): Promise<string> => run(() => cleanSource(endpointsOf(step), step.migration)),
+
+    leaveTarget: (step: Step, tables: 'drop' | 'keep'): Promise<string> =>
+      run(() => leaveTarget(endpointsOf(step), step.migration, tables)),
+
+    verifyDatabases: (input: VerifyInput): Promise<Verdict> =>
+      runWhole((running) => verifyDatabases({ ...endpointsOf(input), ...input, ...running })),
+
+    findMigration: (input: RollbackInput): Promise<FoundMigration> =>
+      run(async () => findMigration(endpointsOf(input)), 'first'),
+  };
+}
+
+export type Activities = ReturnType<typeof createActivities>;
+
+/** Reads a migration from its control rows alone. @throws CrossfadeError NoMigration */
+async function findMigration(endpoints: Endpoints): Promise<FoundMigration> {
+  const db = openSource(endpoints.sourcePath, 'read');
+  try {
+    const source = readSourceControl(db);
+    const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade rollback' });
+    try {
+      const target = await readTargetControl(client);
+      const migration = source?.migration ?? target?.migration;
+      if (migration === undefined) {
+        throw new CrossfadeError(
+          'NoMigration',
+          'neither database has a control row: there is nothing to roll back',
+        );
+      }
+      const epoch = Math.max(source?.epoch ?? 0, target?.epoch ?? 0);
+      // Seconds since 1970 exceed every step number that a workflow has counted to.
+      return { migration, epoch, ordinal: Math.floor(Date.now() / 1_000) };
+    } finally {
+      await client.end();
+    }
+  } finally {
+    db.close();
+  }
+}

@@ -1,0 +1,113 @@
+/** Composition root: one worker for the workflows, one for the activities of this host. */
+import { hostname } from 'node:os';
+import {
+  DefaultLogger,
+  NativeConnection,
+  Runtime,
+  Worker,
+  bundleWorkflowCode,
+  type WorkflowBundle,
+} from '@temporalio/worker';
+import { pino } from 'pino';
+import { createActivities } from '../activities/index.ts';
+import { resolveSource, resolveTarget } from './connections.ts';
+import { TASK_QUEUE } from './contract.ts';
+import { CrossfadeError, messageOf } from './errors.ts';
+import { temporalEnvironment } from './temporal-environment.ts';
+
+export interface WorkerOptions {
+  address: string;
+  namespace: string;
+  /** Where connections are resolved: SOURCE_URL, TARGET_URL, CROSSFADE_CONFIG … */
+  env: NodeJS.ProcessEnv;
+  /** Level of pino and of Temporal's own log, on standard error; default `warn`. */
+  logLevel?: string;
+  taskQueue?: string;
+  /** Distinguishes workers of one host that have different files; tests use it. */
+  identity?: string;
+  bundle?: WorkflowBundle;
+}
+
+export interface RunningWorkers {
+  /** Lets activities stop at their checkpoints, then ends. */
+  stop(): Promise<void>;
+  /** Rejects if a worker fails; never resolves. */
+  failed: Promise<never>;
+}
+
+/** Bundles the workflows; the same bundle may serve several workers of a process. */
+export function bundleWorkflows(): Promise<WorkflowBundle> {
+  // The path of this module's own kind: TypeScript sources where they run as such, JavaScript in a build.
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const path = new URL(`../workflows/index.${extension}`, import.meta.url);
+  return bundleWorkflowCode({ workflowsPath: path.pathname, logger: quietLogger });
+}
+
+const quietLogger = new DefaultLogger('ERROR', () => undefined);
+
+/** Sends Temporal's log through pino. The SDK admits one runtime per process: the first caller's level holds. */
+function installLogger(level: string): void {
+  if (Runtime._instance !== undefined) return;
+  const logger = pino({ name: 'crossfade', level }, pino.destination(2));
+  const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
+  Runtime.install({
+    logger: new DefaultLogger('INFO', ({ level: severity, message, meta }) => {
+      logger[levels[severity]](meta ?? {}, message);
+    }),
+    telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } },
+  });
+}
+
+/** Starts the workers of this process. @throws CrossfadeError BadConnection where Temporal does not answer */
+export async function createWorkers(options: WorkerOptions): Promise<RunningWorkers> {
+  const { address, namespace, env } = options;
+  installLogger(options.logLevel ?? 'warn');
+  let connection: NativeConnection;
+  try {
+    connection = await NativeConnection.connect({ address, ...temporalEnvironment(env).security });
+  } catch (error) {
+    throw new CrossfadeError(
+      'BadConnection',
+      `Temporal at ${address} does not answer: ${messageOf(error)}`,
+      error,
+    );
+  }
+  const taskQueue = options.taskQueue ?? TASK_QUEUE;
+  const hostQueue = `${taskQueue}@${options.identity ?? hostname()}`;
+  const activities = createActivities({
+    endpoints: (source, target) => ({
+      sourcePath: resolveSource(source, env).path,
+      targetUrl: resolveTarget(target, env).url,
+    }),
+    hostQueue,
+  });
+  const shared = {
+    connection,
+    namespace,
+    activities,
+    shutdownGraceTime: '5s',
+    maxHeartbeatThrottleInterval: '2s',
+  } as const;
+  const workers = [
+    await Worker.create({
+      ...shared,
+      taskQueue,
+      workflowBundle: options.bundle ?? (await bundleWorkflows()),
+    }),
+    await Worker.create({ ...shared, taskQueue: hostQueue }),
+  ];
+  const runs = workers.map((worker) => worker.run());
+  const failed = new Promise<never>((_, reject) => {
+    for (const running of runs) running.catch(reject);
+  });
+  // Observed by whoever races it; without an observer a failure shows in stop().
+  failed.catch(() => undefined);
+  return {
+    failed,
+    stop: async () => {
+      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+      await Promise.all(runs);
+      await connection.close();
+    },
+  };
+}

@@ -1,0 +1,20 @@
+/** Reads what Temporal wraps round an activity's failure. */
+import { ActivityFailure, ApplicationFailure, TimeoutFailure } from '@temporalio/workflow';
+
+/** The failure that the activity itself raised. */
+export function rootOf(error: unknown): unknown {
+  return error instanceof ActivityFailure && error.cause !== undefined ? error.cause : error;
+}
+
+/** Why something failed, in one line. */
+export function reasonOf(error: unknown): string {
+  const root = rootOf(error);
+  if (root instanceof TimeoutFailure) return `no worker answered in time (${root.timeoutType})`;
+  return root instanceof Error ? root.message : String(root);
+}
+
+/** The code of our closed list, '' where it is another error. */
+export function codeOf(error: unknown): string {
+  const root = rootOf(error);
+  return root instanceof ApplicationFailure ? (root.type ?? '') : '';
+}
