@@ -5,6 +5,7 @@ import type {
   CutoverReport,
   GateFigures,
   MigrationInput,
+  Plan,
   PlanSummary,
   RollbackInput,
   Verdict,
@@ -110,23 +111,17 @@ export function createActivities(dependencies: ActivityDependencies) {
     startCapture: (step: Step): Promise<void> =>
       run(async () => {
         const endpoints = endpointsOf(step);
-        const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade capture' });
-        try {
-          await startCapture(endpoints.sourcePath, leaseOf('control', step), await readPlan(client));
-        } finally {
-          await client.end();
-        }
+        await startCapture(endpoints.sourcePath, leaseOf('control', step), await planOf(endpoints));
       }),
 
     copyRows: (step: Step, settings: MigrationInput['copy']): Promise<CopyReport> =>
       runWhole(async (running) => {
         const endpoints = endpointsOf(step);
-        const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade copy' });
-        const plan = await readPlan(client).finally(() => client.end());
+        const { tables } = await planOf(endpoints);
         return copyTables({
           endpoints,
           lease: leaseOf('copy', step),
-          tables: plan.tables,
+          tables,
           settings,
           ...running,
         });
@@ -203,6 +198,15 @@ export function createActivities(dependencies: ActivityDependencies) {
 }
 
 export type Activities = ReturnType<typeof createActivities>;
+
+async function planOf(endpoints: Endpoints): Promise<Plan> {
+  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade' });
+  try {
+    return await readPlan(client);
+  } finally {
+    await client.end();
+  }
+}
 
 /** Reads a migration from its control rows alone. @throws CrossfadeError NoMigration */
 async function findMigration(endpoints: Endpoints): Promise<FoundMigration> {

@@ -59,7 +59,7 @@ export interface MigrationInput {
     stageWaitMs: number;
     /** Wait for `approve` before each stage and before the cutover. */
     approval: boolean;
-    /** What a failed gate does: step back one stage and hold, or roll back. */
+    /** What a failed gate does: step back, try again twice and then hold for a person; or roll back at once. */
     onBreach: 'hold' | 'rollback';
   };
   gates: {
@@ -67,7 +67,7 @@ export interface MigrationInput {
     maxErrorRate: number;
     /** p95 of the target over p95 of the source, minus one. */
     maxLatencyIncrease: number;
-    /** A target p95 under this is never a breach: a local SQLite answers in microseconds. */
+    /** A target p95 under this is never a breach: a SQLite file answers in microseconds, a server needs a round trip. */
     latencyFloorMs: number;
     maxLagMs: number;
     /** Reads that a stage needs on the target before it is judged. */
@@ -100,7 +100,7 @@ export const DEFAULT_INPUT: MigrationInput = {
   gates: {
     maxErrorRate: 0.01,
     maxLatencyIncrease: 0.1,
-    latencyFloorMs: 10,
+    latencyFloorMs: 50,
     maxLagMs: 10_000,
     minSamples: 100,
   },

@@ -1,6 +1,12 @@
 /** `migrateDatabase`: the phases in order, and the way back from each of them. */
 import { ApplicationFailure, CancellationScope, isCancellation, sleep } from '@temporalio/workflow';
-import type { CutoverReport, MigrationInput, MigrationReport } from '../src/contract.ts';
+import type {
+  CutoverReport,
+  GateDecision,
+  MigrationInput,
+  MigrationReport,
+  StageRecord,
+} from '../src/contract.ts';
 import { judgeStage } from '../src/gates.ts';
 import { Background } from './background.ts';
 import { codeOf, reasonOf, rootOf } from './failures.ts';
@@ -11,8 +17,12 @@ import { Run } from './run.ts';
 /** A cutover that returned is tried again by itself this often; then a person decides. */
 const CUTOVER_ATTEMPTS = 3;
 const CUTOVER_RETRY_MS = 5_000;
+/** Breaches of one stage after which a person decides; a single slow moment must not stop a migration overnight. */
+const BREACHES = 3;
 /** A stage that holds is judged again after ever longer windows, so that a forgotten one does not fill the history. */
 const LONGEST_WINDOW_MS = 60 * 60_000;
+/** Stages that status and report tell of; a run that is retried for weeks stays small. */
+const STAGES_KEPT = 50;
 
 /**
  * Moves a live SQLite database to PostgreSQL.
@@ -148,50 +158,53 @@ class Migration {
   private async shiftReads(): Promise<void> {
     const { stages, approval } = this.input.shift;
     this.compensations.push('resetRouting');
-    for (let stage = 0; stage < stages.length;) {
-      const percent = stages[stage]!;
+    for (const [index, percent] of stages.entries()) {
       if (approval) await this.run.approval(`"approve" before ${percent} % of the reads`);
-      if (await this.runStage(percent)) stage++;
-      else stage = Math.max(0, stage - 1);
+      await this.passStage(percent, stages[index - 1] ?? 0);
     }
   }
 
-  /** @returns whether the next stage may begin; false steps back */
-  private async runStage(percent: number): Promise<boolean> {
+  /** Repeats a stage, with the reads stepped back in between, until its gate lets it pass. */
+  private async passStage(percent: number, before: number): Promise<void> {
     const { run, input } = this;
-    await this.route(percent);
-    const record: (typeof run.status.stages)[number] = { percent, startedAt: new Date().toISOString() };
+    for (let breaches = 1; ; breaches++) {
+      await this.route(percent);
+      const decision = await this.judge(percent);
+      if (decision.verdict === 'pass') return;
+      const reason = `gate at ${percent} %: ${decision.reasons.join('; ')}`;
+      if (input.shift.onBreach === 'rollback') throw ApplicationFailure.nonRetryable(reason, 'Aborted');
+      await this.route(before);
+      run.status.reason = reason;
+      if (breaches % BREACHES === 0) {
+        await run.approval(
+          `"approve" to try ${percent} % again or "abort" to roll back, because of the ${reason}`,
+        );
+      } else {
+        await run.window(input.shift.stageWaitMs, `back at ${before} % of the reads`);
+      }
+      delete run.status.reason;
+    }
+  }
+
+  /** Measures a stage until there is enough to pass or to breach; `approve` passes a stage that has too few reads. */
+  private async judge(percent: number): Promise<GateDecision> {
+    const { run, input } = this;
+    const record: StageRecord = { percent, startedAt: new Date().toISOString() };
     run.status.stages.push(record);
+    if (run.status.stages.length > STAGES_KEPT) run.status.stages.shift();
     run.show();
-    let windowMs = input.shift.stageWaitMs;
-    for (;;) {
+    for (let windowMs = input.shift.stageWaitMs; ; windowMs = Math.min(windowMs * 2, LONGEST_WINDOW_MS)) {
       const approved = await run.window(windowMs, `${percent} % of the reads`);
       const figures = await this.control.measureStage.executeWithOptions(
         { summary: `measure ${percent} %` },
         [run.step(), windowMs],
       );
       const decision = judgeStage(figures, input.gates, percent);
+      if (decision.verdict === 'hold' && approved) decision.verdict = 'pass';
       Object.assign(record, { figures, decision, endedAt: new Date().toISOString() });
       run.show();
-      if (decision.verdict === 'pass') return true;
-      if (decision.verdict === 'hold') {
-        if (approved) return true;
-        windowMs = Math.min(windowMs * 2, LONGEST_WINDOW_MS);
-        continue;
-      }
-      return await this.breach(percent, decision.reasons);
+      if (decision.verdict !== 'hold') return decision;
     }
-  }
-
-  /** Steps the reads back, then holds for a person or rolls back, as the input says. */
-  private async breach(percent: number, reasons: string[]): Promise<false> {
-    const { stages, onBreach } = this.input.shift;
-    const reason = `gate at ${percent} %: ${reasons.join('; ')}`;
-    if (onBreach === 'rollback') throw ApplicationFailure.nonRetryable(reason, 'Aborted');
-    const before = stages.filter((stage) => stage < percent).at(-1) ?? 0;
-    await this.route(before);
-    await this.run.approval(`"approve" to try again or "abort" to roll back, because of the ${reason}`);
-    return false;
   }
 
   private async route(readPercent: number): Promise<void> {

@@ -2,10 +2,30 @@
  * Keys as they travel between the databases: each value with its SQLite storage class, because keys match by class
  * and bytes (1, 1.0 and '1' can be three rows of one table).
  */
+import { isUtf8 } from 'node:buffer';
 import type { ColumnKind, TablePlan } from '../contract.ts';
 import { literal } from './identifiers.ts';
 
-export type KeyValue = bigint | number | string | Buffer | null;
+/** A text of SQLite that is not valid UTF-8: as a JavaScript string it would be another text. */
+export class InvalidText {
+  readonly bytes: Buffer;
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
+}
+
+export type KeyValue = bigint | number | string | Buffer | InvalidText | null;
+
+/** Might this string, as the driver made it, stand for bytes that are not valid UTF-8? */
+export function mayBeInvalid(value: unknown): boolean {
+  return typeof value === 'string' && value.includes('\ufffd');
+}
+
+/** The text of these bytes. */
+export function textOf(bytes: Buffer): string | InvalidText {
+  return isUtf8(bytes) ? bytes.toString('utf8') : new InvalidText(bytes);
+}
 
 /** One line of JSON with a letter for the class of each value: ["i:5","t:abc"]. Stable, so that it identifies the key. */
 export function keyText(values: KeyValue[]): string {
@@ -17,6 +37,7 @@ function taggedText(value: KeyValue): string {
   if (typeof value === 'bigint') return `i:${value}`;
   if (typeof value === 'number') return `r:${Object.is(value, -0) ? '-0' : String(value)}`;
   if (typeof value === 'string') return `t:${value}`;
+  if (value instanceof InvalidText) return `u:${value.bytes.toString('hex')}`;
   return `b:${value.toString('hex')}`;
 }
 
@@ -33,6 +54,8 @@ export function parseKeyText(text: string): KeyValue[] {
         return body;
       case 'b':
         return Buffer.from(body, 'hex');
+      case 'u':
+        return new InvalidText(Buffer.from(body, 'hex'));
       default:
         return null;
     }

@@ -28,22 +28,28 @@ export function readSlice(
   const slice: Slice = { tables: [], quarantine: [], keys: [] };
   for (const id of staged.tables()) {
     const table = tables.get(id)!;
-    const keys = staged.keys(table, range.from, range.to);
+    const keys = staged.numbered(table, range.from, range.to);
     if (keys.length === 0) continue;
     const batch: TableBatch = { table, deletions: [], rows: null };
     if (parts.deletions) batch.deletions = deletions(table, keys);
     if (parts.rows) batch.rows = rows(staged, table, keys, range, slice.quarantine);
     slice.tables.push(batch);
-    for (const key of keys) slice.keys.push({ tableId: id, key: keyText(key) });
+    for (const { key } of keys) slice.keys.push({ tableId: id, key: keyText(key) });
   }
   return slice;
 }
 
+interface NumberedKey {
+  /** Place among the staged keys. */
+  number: number;
+  key: KeyValue[];
+}
+
 /** Keys that the target can hold at all; another key has no row there to delete. */
-function deletions(table: TablePlan, keys: KeyValue[][]): string[][] {
+function deletions(table: TablePlan, keys: NumberedKey[]): string[][] {
   const kinds = keyKinds(table);
   const inputs: string[][] = [];
-  for (const key of keys) {
+  for (const { key } of keys) {
     const input = key.map((value, i) => keyInput(value, kinds[i]!));
     if (input.every((text) => text !== null)) inputs.push(input);
   }
@@ -53,14 +59,15 @@ function deletions(table: TablePlan, keys: KeyValue[][]): string[][] {
 function rows(
   staged: ChangedKeys,
   table: TablePlan,
-  keys: KeyValue[][],
+  keys: NumberedKey[],
   range: { from: number; to: number },
   quarantine: Quarantined[],
 ): Buffer | null {
-  for (const key of keys) {
-    if (!key.includes(null)) continue;
-    // A NULL equals nothing, so the row cannot be found by its key.
-    quarantine.push({ tableId: table.id, key: keyText(key), reason: 'a key column is NULL' });
+  for (const { key, number } of keys) {
+    // A NULL equals nothing, so the row is not found by its key.
+    if (key.includes(null) && staged.exists(table, number)) {
+      quarantine.push({ tableId: table.id, key: keyText(key), reason: 'a key column is NULL' });
+    }
   }
   const found = staged.rows(table, range.from, range.to);
   if (found.rows === 0) return null;
@@ -73,12 +80,12 @@ function rows(
 function rowByRow(
   staged: ChangedKeys,
   table: TablePlan,
-  keys: KeyValue[][],
+  keys: NumberedKey[],
   quarantine: Quarantined[],
 ): Buffer | null {
   const texts: Buffer[] = [];
-  for (const key of keys) {
-    const found = staged.row(table, key);
+  for (const { key, number } of keys) {
+    const found = staged.rows(table, number - 1, number);
     if (found.rows === 0) continue;
     const text = found.data === null ? null : toCopyText(found.data, table.columns.length, 1);
     if (text === null) {

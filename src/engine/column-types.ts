@@ -30,7 +30,7 @@ export interface ColumnCase {
 }
 
 /** What stands against every kind. */
-export interface Obstacle {
+interface Obstacle {
   code: 'mixed-classes' | 'nul-in-text' | 'invalid-utf8' | 'inexact-number';
   count: number;
   /** What was found, without the column's name. */
@@ -47,7 +47,7 @@ export interface Choice {
 }
 
 /** Number of the column's values, NULL aside. */
-export function valueCount(facts: ColumnFacts): number {
+function valueCount(facts: ColumnFacts): number {
   return facts.integers + facts.reals + facts.texts + facts.blobs;
 }
 

@@ -225,7 +225,7 @@ function sendBatch(applier: Applier, table: TablePlan, batch: ReadBatch): Promis
     quarantine: batch.quarantine,
     healed: [],
     checkpointSql:
-      `UPDATE crossfade.copied SET last_key = ${lastKey}::jsonb, rows = rows + ${batch.rows}, ` +
+      `UPDATE crossfade.copied SET last_key = ${lastKey}, rows = rows + ${batch.rows}, ` +
       `bytes = bytes + ${batch.bytes} WHERE table_id = ${table.id}`,
   });
 }

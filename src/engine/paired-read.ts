@@ -69,8 +69,8 @@ function sourceRows(staged: ChangedKeys, table: TablePlan, keys: KeyValue[][]): 
     found.data === null ? Buffer.alloc(0) : toCopyText(found.data, table.columns.length, found.good);
   if (text !== null && found.good === found.rows) return text;
   // Rows that cannot be written as text are in the quarantine, which the verdict counts by itself.
-  const texts = keys.map((key) => {
-    const row = staged.row(table, key);
+  const texts = staged.numbered(table, 0, staged.highest()).map(({ number }) => {
+    const row = staged.rows(table, number - 1, number);
     return row.data === null ? null : toCopyText(row.data, table.columns.length, 1);
   });
   return Buffer.concat(texts.filter((part) => part !== null));

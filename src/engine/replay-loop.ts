@@ -2,6 +2,7 @@
 import type Database from 'better-sqlite3';
 import type { Progress } from '../contract.ts';
 import { CrossfadeError } from '../errors.ts';
+import { connectTarget } from '../databases/postgres/connection.ts';
 import type { TargetLease } from '../databases/postgres/lease.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { trimLog } from '../databases/sqlite/log.ts';
@@ -35,7 +36,7 @@ export type LoopEnd = 'stopped' | 'superseded';
  * @throws CrossfadeError SchemaChanged, LogDiscontinuity: what was captured can no longer be trusted
  */
 export async function replayLoop(options: LoopOptions, lease: TargetLease): Promise<LoopEnd> {
-  return untilSuperseded(async () => {
+  return untilSuperseded(options.endpoints, lease, async () => {
     const replayer = await Replayer.open(options.endpoints, lease);
     try {
       await follow(options, replayer);
@@ -57,10 +58,13 @@ async function follow(options: LoopOptions, replayer: Replayer): Promise<void> {
       watch.check();
       // The version is read before the step: a commit during the step is seen at the next turn.
       if ((await replayer.step()) === 0) seen = now;
+    } else {
+      replayer.stillCaughtUp();
     }
     if (performance.now() >= dutiesAt) {
       dutiesAt = performance.now() + DUTIES_MS;
       await duties(options, replayer);
+      // A table whose copy has ended is taken up although nobody has committed.
       seen = undefined;
     }
     if (performance.now() >= trimAt) {
@@ -116,7 +120,7 @@ async function trim(endpoints: Endpoints, replayer: Replayer): Promise<void> {
  * @throws CrossfadeError connection errors
  */
 export async function reverseLoop(options: LoopOptions, lease: SourceLease): Promise<LoopEnd> {
-  return untilSuperseded(async () => {
+  return untilSuperseded(options.endpoints, null, async () => {
     const replayer = await ReverseReplayer.open(options.endpoints, lease);
     try {
       await followBack(options, replayer);
@@ -150,12 +154,32 @@ async function followBack(options: LoopOptions, replayer: ReverseReplayer): Prom
   }
 }
 
-async function untilSuperseded(work: () => Promise<void>): Promise<LoopEnd> {
+async function untilSuperseded(
+  endpoints: Endpoints,
+  lease: TargetLease | null,
+  work: () => Promise<void>,
+): Promise<LoopEnd> {
   try {
     await work();
     return 'stopped';
   } catch (error) {
     if (error instanceof CrossfadeError && error.code === 'LeaseLost') return 'superseded';
+    // What a later owner does looks like a fault from here: it ends our connection, and a cutover drops the capture
+    // triggers. The lease tells.
+    if (lease !== null && (await takenOver(endpoints, lease))) return 'superseded';
     throw error;
+  }
+}
+
+async function takenOver(endpoints: Endpoints, lease: TargetLease): Promise<boolean> {
+  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade replay' });
+  try {
+    const { rows } = await client.query<{ ordinal: string }>(
+      'SELECT ordinal FROM crossfade.lease WHERE role = $1',
+      [lease.role],
+    );
+    return Number(rows[0]?.ordinal ?? 0) > lease.ordinal;
+  } finally {
+    await client.end();
   }
 }

@@ -109,6 +109,11 @@ export class Replayer {
     return this.caughtUpAt === null ? null : performance.now() - this.caughtUpAt;
   }
 
+  /** Told that nobody has committed since `step` found nothing to apply. */
+  stillCaughtUp(): void {
+    if (this.caughtUpAt !== null) this.caughtUpAt = performance.now();
+  }
+
   head(): LogHead {
     return logHead(this.db);
   }

@@ -3,7 +3,7 @@
  * without loss exists. PostgreSQL commits in no order that numbers tell, so the log is consumed by deleting exactly
  * what was applied, never by a high-water mark.
  */
-import pg from 'pg';
+import type pg from 'pg';
 import type Database from 'better-sqlite3';
 import type { Plan, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';

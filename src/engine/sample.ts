@@ -6,7 +6,8 @@ import type Database from 'better-sqlite3';
 import type pg from 'pg';
 import type { ColumnPlan, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
-import { keyInput, keyKinds, keysAsRows, type KeyValue } from '../databases/key.ts';
+import { InvalidText, keyInput, keyKinds, keysAsRows, type KeyValue } from '../databases/key.ts';
+import { rowidOf } from '../databases/sqlite/rowid.ts';
 
 /** Tables up to this size are sampled by ORDER BY random(), larger ones by seeking random rowids. */
 const SHUFFLED_ROWS = 20_000;
@@ -48,12 +49,13 @@ function randomKeys(db: Database.Database, table: TablePlan, rows: number): KeyV
       .raw()
       .all(rows) as KeyValue[][];
   }
-  const range = db.prepare(`SELECT min(rowid) AS low, max(rowid) AS high ${from}`).get() as {
+  const rowid = rowidOf(table);
+  const range = db.prepare(`SELECT min(${rowid}) AS low, max(${rowid}) AS high ${from}`).get() as {
     low: number;
     high: number;
   };
   const seek = db
-    .prepare(`SELECT ${keys} ${from} WHERE rowid >= ? ORDER BY rowid LIMIT 1`)
+    .prepare(`SELECT ${keys} ${from} WHERE ${rowid} >= ? ORDER BY ${rowid} LIMIT 1`)
     .safeIntegers()
     .raw();
   const found = new Map<string, KeyValue[]>();
@@ -79,6 +81,7 @@ function sourceForms(db: Database.Database, table: TablePlan, key: KeyValue[]): 
 function sourceForm(value: KeyValue, column: ColumnPlan): string | null {
   if (value === null) return null;
   if (Buffer.isBuffer(value)) return value.toString('hex');
+  if (value instanceof InvalidText) return value.bytes.toString('hex');
   if (typeof value === 'string') return Buffer.from(value, 'utf8').toString('hex');
   if (column.kind === 'boolean') return value === 1n ? 'true' : 'false';
   if (column.kind === 'numeric') return doubleHex(Number(value));

@@ -42,7 +42,7 @@ export async function readPlan(client: pg.Client): Promise<Plan> {
 
 export async function readCopied(client: pg.Client): Promise<Map<number, Copied>> {
   const { rows } = await client.query<Record<string, unknown>>(
-    `SELECT table_id, state, replay_from, replayed_to, last_key::text AS last_key, rows, bytes FROM crossfade.copied`,
+    `SELECT table_id, state, replay_from, replayed_to, last_key, rows, bytes FROM crossfade.copied`,
   );
   return new Map(
     rows.map((row) => [

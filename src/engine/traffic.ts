@@ -14,6 +14,7 @@ import { keyInput, keyKinds, keyTypes, type KeyValue } from '../databases/key.ts
 import { connectTarget } from '../databases/postgres/connection.ts';
 import type { Queryable } from '../databases/postgres/control.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
+import { rowidOf } from '../databases/sqlite/rowid.ts';
 import type { Endpoints } from './endpoints.ts';
 import { readCheckpoint, readPlan } from './store.ts';
 
@@ -145,9 +146,11 @@ async function probe(
 
 function firstKeyAfterRandom(db: ReturnType<typeof openSource>, table: TablePlan): KeyValue[] | null {
   const keys = table.key.map(quoted).join(', ');
+  const from = `FROM ${quoted(table.name)}`;
+  const rowid = table.withoutRowid ? '' : rowidOf(table);
   const sql = table.withoutRowid
-    ? `SELECT ${keys} FROM ${quoted(table.name)} LIMIT 1`
-    : `SELECT ${keys} FROM ${quoted(table.name)} WHERE rowid >= (SELECT abs(random()) % (max(rowid) + 1) FROM ${quoted(table.name)}) LIMIT 1`;
+    ? `SELECT ${keys} ${from} LIMIT 1`
+    : `SELECT ${keys} ${from} WHERE ${rowid} >= (SELECT abs(random()) % (max(${rowid}) + 1) ${from}) LIMIT 1`;
   return (db.prepare(sql).safeIntegers().raw().get() as KeyValue[] | undefined) ?? null;
 }
 

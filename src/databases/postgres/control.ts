@@ -53,7 +53,8 @@ CREATE TABLE crossfade.copied (
   state text NOT NULL CHECK (state IN ('pending', 'copying', 'copied', 'live')),
   replay_from bigint,
   replayed_to bigint,
-  last_key jsonb,
+  -- text, because jsonb has no NUL character
+  last_key text,
   rows bigint NOT NULL DEFAULT 0,
   bytes bigint NOT NULL DEFAULT 0
 );

@@ -1,6 +1,7 @@
 /** Reads PostgreSQL's COPY text format, where a batch must be looked at row by row. */
+import { isUtf8 } from 'node:buffer';
 import type { ColumnKind, TablePlan } from '../../contract.ts';
-import type { KeyValue } from '../key.ts';
+import { InvalidText, type KeyValue } from '../key.ts';
 
 const LINE_FEED = 0x0a;
 const UNESCAPED: Record<string, string> = { b: '\b', t: '\t', n: '\n', v: '\v', f: '\f', r: '\r' };
@@ -65,8 +66,9 @@ export function sqliteValue(text: string, kind: ColumnKind): KeyValue {
 }
 
 function numericValue(text: string): bigint | number {
-  if (/^-?\d+$/.test(text)) {
-    const whole = BigInt(text);
+  // A whole number may carry a scale: 7.00.
+  if (/^-?\d+(\.0+)?$/.test(text)) {
+    const whole = BigInt(text.split('.')[0]!);
     if (BigInt.asIntN(64, whole) === whole) return whole;
   }
   return Number(text);
@@ -74,9 +76,21 @@ function numericValue(text: string): bigint | number {
 
 /** Key of a row in COPY text. */
 export function copyLineKey(table: TablePlan, line: Buffer): KeyValue[] {
+  if (!isUtf8(line)) return invalidLineKey(table, line);
   const cells = splitCells(line);
   return table.key.map((name) => {
     const index = table.columns.findIndex((column) => column.name === name);
     return cellValue(cells[index]!, table.columns[index]!.kind);
+  });
+}
+
+/** As `copyLineKey`, for a line that PostgreSQL will refuse: its key has to be named byte by byte. */
+function invalidLineKey(table: TablePlan, line: Buffer): KeyValue[] {
+  const cells = line.subarray(0, line.length - 1).toString('latin1').split('\t');
+  return table.key.map((name) => {
+    const index = table.columns.findIndex((column) => column.name === name);
+    const bytes = Buffer.from(cells[index]!, 'latin1');
+    if (isUtf8(bytes)) return cellValue(bytes.toString('utf8'), table.columns[index]!.kind);
+    return new InvalidText(Buffer.from(unescapeCell(cells[index]!)!, 'latin1'));
   });
 }

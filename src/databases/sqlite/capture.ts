@@ -11,6 +11,7 @@ import type { TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { SQLITE_PREFIX } from '../../protocol.ts';
 import { literal, quoted } from '../identifiers.ts';
+import { affinityOf } from './affinity.ts';
 import {
   CONTROL_TABLE,
   LEASE_TABLE,
@@ -19,6 +20,7 @@ import {
   resumeTriggers,
   SUSPENDED_TABLE,
 } from './control.ts';
+import { rowidOf } from './rowid.ts';
 import { uniqueIndexesOf, type UniqueIndex } from './schema.ts';
 
 interface Trigger {
@@ -28,7 +30,35 @@ interface Trigger {
 
 type Reference = (column: string) => string;
 
-const NEW: Reference = (column) => `NEW.${quoted(column)}`;
+/** What capture has to know of a table's constraints. */
+export interface Uniqueness {
+  indexes: UniqueIndex[];
+  /** Defaults of NOT NULL columns: REPLACE puts them in place of NULL, after the BEFORE triggers have run. */
+  defaults: Map<string, string>;
+}
+
+/** A default that is a literal; another expression is not sure to mean the same inside a trigger. */
+const LITERAL = /^(?:[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|'(?:[^']|'')*'|x'(?:[0-9a-f]{2})*')$/i;
+
+export function uniquenessOf(db: Database.Database, table: string): Uniqueness {
+  const rows = db
+    .prepare(
+      `SELECT name, dflt_value FROM pragma_table_xinfo(${literal(table)}) WHERE "notnull" = 1 AND dflt_value IS NOT NULL`,
+    )
+    .raw()
+    .all() as [string, string][];
+  return {
+    indexes: uniqueIndexesOf(db, table),
+    defaults: new Map(rows.filter(([, value]) => LITERAL.test(value))),
+  };
+}
+
+function newRow(defaults: Map<string, string>): Reference {
+  return (column) => {
+    const value = defaults.get(column);
+    return value === undefined ? `NEW.${quoted(column)}` : `ifnull(NEW.${quoted(column)}, ${value})`;
+  };
+}
 
 /** Key columns of the log that a table uses. */
 export function logKeys(table: TablePlan): string[] {
@@ -36,7 +66,7 @@ export function logKeys(table: TablePlan): string[] {
 }
 
 /** The capture triggers of one table, in the order in which they are created. */
-export function captureTriggers(table: TablePlan, uniques: UniqueIndex[]): Trigger[] {
+export function captureTriggers(table: TablePlan, uniques: Uniqueness): Trigger[] {
   const on = quoted(table.name);
   const name = (suffix: string): string => `${SQLITE_PREFIX}${table.id}_${suffix}`;
   const log = (row: 'NEW' | 'OLD'): string =>
@@ -50,7 +80,7 @@ export function captureTriggers(table: TablePlan, uniques: UniqueIndex[]): Trigg
   ];
   const conflicts = conflictsOf(table, uniques);
   conflicts.forEach((conflict, i) => {
-    const victims = `${victimsSql(table, conflict, NEW)}`;
+    const victims = victimsSql(table, conflict, newRow(uniques.defaults));
     triggers.push(trigger(name(`insert_conflict_${i}`), 'BEFORE INSERT', on, '', [victims]));
     const event = conflict.columns === null ? 'BEFORE UPDATE' : `BEFORE UPDATE OF ${list(conflict.columns)}`;
     triggers.push(trigger(name(`update_conflict_${i}`), event, on, conflict.when ?? '', [victims]));
@@ -83,15 +113,15 @@ function keyChanged(table: TablePlan): string {
 }
 
 interface Conflict {
-  /** SQL that is true for the rows that a REPLACE would delete, given how to name NEW's columns. */
-  where: (reference: Reference) => string;
+  /** SQL that is true for the rows that a REPLACE would delete, given how to name the columns and the rowid of NEW. */
+  where: (reference: Reference, rowid: string) => string;
   /** Columns whose update can cause the conflict; null where only the whole row tells. */
   columns: string[] | null;
   when?: string;
 }
 
-function conflictsOf(table: TablePlan, uniques: UniqueIndex[]): Conflict[] {
-  const conflicts = uniques
+function conflictsOf(table: TablePlan, uniques: Uniqueness): Conflict[] {
+  const conflicts = uniques.indexes
     .filter((unique) => !isWholeKey(table, unique))
     .map((unique): Conflict => ({
       where: (reference) => uniqueMatch(table, unique, reference),
@@ -100,16 +130,20 @@ function conflictsOf(table: TablePlan, uniques: UniqueIndex[]): Conflict[] {
     }));
   // The rowid is a unique key too, and an UPDATE of it names no column that UPDATE OF could list.
   if (!table.withoutRowid && !table.rowidAlias) {
+    const name = rowidOf(table);
     conflicts.push({
-      where: (reference) => `rowid = ${reference === NEW ? 'NEW.rowid' : ':value'}`,
+      where: (_, rowid) => `${name} = ${rowid}`,
       columns: null,
-      when: 'NEW.rowid <> OLD.rowid',
+      when: `NEW.${name} <> OLD.${name}`,
     });
   }
   return conflicts;
 }
 
-/** The key's own index needs no victims where equal means identical: the AFTER triggers log that very key. */
+/**
+ * The key's own index needs no victims where equal means identical, because the AFTER triggers log that very key:
+ * the rowid, and text. Elsewhere 1 and 1.0 are two values that equal each other.
+ */
 function isWholeKey(table: TablePlan, unique: UniqueIndex): boolean {
   const same =
     unique.plain &&
@@ -118,9 +152,11 @@ function isWholeKey(table: TablePlan, unique: UniqueIndex): boolean {
     unique.terms.every(
       (term) => table.key.includes(term.column!) && term.collation.toUpperCase() === 'BINARY',
     );
-  if (!same) return false;
-  const kinds = table.key.map((column) => table.columns.find((c) => c.name === column)?.kind);
-  return table.rowidAlias || kinds.every((kind) => kind === 'bigint' || kind === 'text');
+  if (!same || table.rowidAlias) return same;
+  return table.key.every((name) => {
+    const column = table.columns.find((candidate) => candidate.name === name);
+    return column !== undefined && affinityOf(column.declared) === 'TEXT';
+  });
 }
 
 function uniqueMatch(table: TablePlan, unique: UniqueIndex, reference: Reference): string {
@@ -138,7 +174,8 @@ function uniqueMatch(table: TablePlan, unique: UniqueIndex, reference: Reference
 function victimsSql(table: TablePlan, conflict: Conflict, reference: Reference): string {
   return (
     `INSERT INTO ${LOG_TABLE} (t, ${logKeys(table).join(', ')}) ` +
-    `SELECT ${table.id}, ${list(table.key)} FROM ${quoted(table.name)} WHERE ${conflict.where(reference)}`
+    `SELECT ${table.id}, ${list(table.key)} FROM ${quoted(table.name)} ` +
+    `WHERE ${conflict.where(reference, `NEW.${table.withoutRowid ? '' : rowidOf(table)}`)}`
   );
 }
 
@@ -149,14 +186,14 @@ function victimsSql(table: TablePlan, conflict: Conflict, reference: Reference):
 export function installCapture(db: Database.Database, tables: TablePlan[]): void {
   dropCapture(db);
   for (const table of tables) {
-    const uniques = uniqueIndexesOf(db, table.name);
+    const uniques = uniquenessOf(db, table.name);
     for (const conflict of conflictsOf(table, uniques)) refuseScan(db, table, conflict);
     for (const { sql } of captureTriggers(table, uniques)) db.exec(sql);
   }
 }
 
 function refuseScan(db: Database.Database, table: TablePlan, conflict: Conflict): void {
-  const sql = `SELECT 1 FROM ${quoted(table.name)} WHERE ${conflict.where(() => ':value')}`;
+  const sql = `SELECT 1 FROM ${quoted(table.name)} WHERE ${conflict.where(() => ':value', ':value')}`;
   const steps = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all({ value: 1 }) as { detail: string }[];
   if (
     steps.some(
@@ -245,7 +282,7 @@ export function ourTriggers(db: Database.Database): (Trigger & { table: string; 
 export function captureFault(db: Database.Database, tables: TablePlan[]): string | null {
   const present = new Map(ourTriggers(db).map((trigger) => [trigger.name, trigger]));
   for (const table of tables) {
-    const uniques = uniqueIndexesOf(db, table.name);
+    const uniques = uniquenessOf(db, table.name);
     const newest = db
       .prepare(
         `SELECT max(rowid) AS rowid FROM sqlite_master

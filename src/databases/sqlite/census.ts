@@ -31,7 +31,7 @@ export interface TableFacts {
 }
 
 /** A column that holds nothing. */
-export function noFacts(): ColumnFacts {
+function noFacts(): ColumnFacts {
   return {
     integers: 0,
     reals: 0,
@@ -75,6 +75,7 @@ export async function tableFacts(
       }),
     );
     if (rows === null) return census.facts;
+    pace.largest(census.facts.largestRow);
     onRows?.(rows);
   }
 }

@@ -1,8 +1,9 @@
 /** Reads the source for the copy: chunks in key order by keyset, encoded inside SQLite. */
 import type Database from 'better-sqlite3';
 import type { TablePlan } from '../../contract.ts';
+import { CrossfadeError } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
-import { keyText, type KeyValue } from '../key.ts';
+import { InvalidText, keyText, mayBeInvalid, textOf, type KeyValue } from '../key.ts';
 import { ROWS_AS_BUFFER, rowSql, toCopyText } from './encode.ts';
 import { readTransaction } from './transaction.ts';
 
@@ -25,6 +26,8 @@ interface ChunkRow {
   n: bigint;
   good: bigint;
   [key: `k${number}`]: KeyValue;
+  /** The key's bytes; absent where the key is the rowid. */
+  [key: `b${number}`]: Buffer | null;
 }
 
 /** Prepared reader of one table. */
@@ -32,13 +35,13 @@ export class ChunkReader {
   private readonly db: Database.Database;
   private readonly table: TablePlan;
   private readonly first: Database.Statement;
-  private readonly next: Database.Statement;
+  /** By which values of the cursor are texts that only their bytes can name. */
+  private readonly next = new Map<string, Database.Statement>();
 
   constructor(db: Database.Database, table: TablePlan) {
     this.db = db;
     this.table = table;
-    this.first = db.prepare(chunkSql(table, false)).safeIntegers();
-    this.next = db.prepare(chunkSql(table, true)).safeIntegers();
+    this.first = db.prepare(chunkSql(table, null)).safeIntegers();
   }
 
   /** The row limit that keeps a chunk under the ceiling, given the largest row known. */
@@ -51,8 +54,15 @@ export class ChunkReader {
 
   /**
    * Reads up to `limit` rows after the key tuple `after`, from the start where it is null. Synchronous.
+   * @throws CrossfadeError PlanRefused where the cursor has a NULL, after which no row would be found
    */
   read(after: KeyValue[] | null, limit: number): Chunk {
+    if (after?.includes(null) === true) {
+      throw new CrossfadeError(
+        'PlanRefused',
+        `source table ${quoted(this.table.name)} has rows whose key is NULL: give them a value, or delete them`,
+      );
+    }
     try {
       return readTransaction(this.db, () => this.readChunk(after, limit));
     } catch (error) {
@@ -64,10 +74,12 @@ export class ChunkReader {
   }
 
   private readChunk(after: KeyValue[] | null, limit: number): Chunk {
-    const row = (after === null ? this.first.get(limit) : this.next.get(...after, limit)) as ChunkRow;
+    const row = (
+      after === null ? this.first.get(limit) : this.after(after).get(...bound(after), limit)
+    ) as ChunkRow;
     const rows = Number(row.n);
     if (rows === 0) return { text: null, rows: 0, last: null, setAside: [] };
-    const last = this.table.key.map((_, i) => row[`k${i}`]!);
+    const last = this.table.key.map((_, i) => exact(row[`k${i}`]!, row[`b${i}`]));
     const good = Number(row.good);
     const text = row.data === null ? null : toCopyText(row.data, this.table.columns.length, good);
     if (row.data !== null && text === null) {
@@ -83,18 +95,39 @@ export class ChunkReader {
     return { text, rows, last, setAside: good < rows ? this.misfits(after, rows) : [] };
   }
 
+  private after(cursor: KeyValue[]): Database.Statement {
+    const marks = cursor.map((value) => (value instanceof InvalidText ? 'CAST(? AS TEXT)' : '?'));
+    const name = marks.join();
+    let statement = this.next.get(name);
+    if (statement === undefined) {
+      statement = this.db.prepare(chunkSql(this.table, marks)).safeIntegers();
+      this.next.set(name, statement);
+    }
+    return statement;
+  }
+
   private misfits(after: KeyValue[] | null, limit: number): { key: string; reason: string }[] {
     const keys = keyList(this.table, 's');
-    const sql = `SELECT ${this.table.key.map((_, i) => `k${i}`).join(', ')} FROM (
+    const where =
+      after === null
+        ? ''
+        : `WHERE ${afterKey(
+            this.table,
+            after.map((value) => (value instanceof InvalidText ? 'CAST(? AS TEXT)' : '?')),
+          )}`;
+    const sql = `SELECT ${keys.map((_, i) => `k${i}, CAST(k${i} AS BLOB)`).join(', ')} FROM (
         SELECT ${keys.map((key, i) => `${key} AS k${i}`).join(', ')}, ${rowSql(this.table, 's')} AS r
-          FROM ${quoted(this.table.name)} s ${after === null ? '' : `WHERE ${afterKey(this.table, 's')}`}
+          FROM ${quoted(this.table.name)} s ${where}
          ORDER BY ${keys.join(', ')} LIMIT ?) WHERE r IS NULL`;
     const found = this.db
       .prepare(sql)
       .safeIntegers()
       .raw()
-      .all(...(after ?? []), limit) as KeyValue[][];
-    return found.map((key) => ({ key: keyText(key), reason: MISFIT }));
+      .all(...bound(after ?? []), limit) as (KeyValue & (Buffer | null))[][];
+    return found.map((row) => {
+      const key = keys.map((_, i) => exact(row[2 * i]!, row[2 * i + 1]));
+      return { key: keyText(key), reason: MISFIT };
+    });
   }
 }
 
@@ -105,11 +138,20 @@ function keyList(table: TablePlan, alias: string): string[] {
   return table.key.map((column) => `${alias}.${quoted(column)}`);
 }
 
+/** The value as it is, given what the driver made of it and its bytes. */
+function exact(value: KeyValue, bytes: Buffer | null | undefined): KeyValue {
+  return mayBeInvalid(value) && Buffer.isBuffer(bytes) ? textOf(bytes) : value;
+}
+
+function bound(key: KeyValue[]): unknown[] {
+  return key.map((value) => (value instanceof InvalidText ? value.bytes : value));
+}
+
 /** Condition "after the key tuple of the parameters". */
-function afterKey(table: TablePlan, alias: string): string {
-  const keys = keyList(table, alias);
-  if (keys.length === 1) return `${keys[0]!} > ?`;
-  return `(${keys.join(', ')}) > (${keys.map(() => '?').join(', ')})`;
+function afterKey(table: TablePlan, marks: string[]): string {
+  const keys = keyList(table, 's');
+  if (keys.length === 1) return `${keys[0]!} > ${marks[0]!}`;
+  return `(${keys.join(', ')}) > (${marks.join(', ')})`;
 }
 
 /**
@@ -117,16 +159,16 @@ function afterKey(table: TablePlan, alias: string): string {
  * highest row number gives it, by SQLite's rule for bare columns beside one max()
  * (https://sqlite.org/lang_select.html, "Bare columns in an aggregate query").
  */
-function chunkSql(table: TablePlan, after: boolean): string {
+function chunkSql(table: TablePlan, after: string[] | null): string {
   const keys = keyList(table, 's');
   const order = keys.join(', ');
-  const where = after ? `WHERE ${afterKey(table, 's')}` : '';
+  const where = after === null ? '' : `WHERE ${afterKey(table, after)}`;
   const from = `FROM ${quoted(table.name)} s ${where} ORDER BY ${order} LIMIT ?`;
   const columns = keys.map((key, i) => `${key} AS k${i}`).join(', ');
   const outer = `${ROWS_AS_BUFFER} AS data, count(*) AS n, count(r) AS good`;
   if (table.rowidAlias) {
     return `SELECT ${outer}, max(k0) AS k0 FROM (SELECT ${columns}, ${rowSql(table, 's')} AS r ${from})`;
   }
-  return `SELECT ${outer}, max(i), ${keys.map((_, i) => `k${i}`).join(', ')}
+  return `SELECT ${outer}, max(i), ${keys.map((_, i) => `k${i}, CAST(k${i} AS BLOB) AS b${i}`).join(', ')}
     FROM (SELECT ${columns}, row_number() OVER (ORDER BY ${order}) AS i, ${rowSql(table, 's')} AS r ${from})`;
 }

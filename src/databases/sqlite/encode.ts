@@ -10,6 +10,7 @@ import type Database from 'better-sqlite3';
 import type { ColumnPlan, TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
+import { affinityOf } from './affinity.ts';
 
 const CELL = 0xff;
 const ROW = 0xfe;
@@ -21,6 +22,9 @@ const NULL_SQL = `x'fd${NONCE.toString('hex')}'`;
 
 /** The integral reals above this keep their storage class in a NUMERIC column, so integer and real would mix (sqlite3RealSameAsInt). */
 const REAL_AS_INTEGER_LIMIT = 2251799813685248;
+
+/** Reals beyond this are not made integers (sqlite3VdbeIntegerAffinity). */
+const LARGEST_INTEGER = '9223372036854774784';
 
 /** How a column's values leave SQLite: as text for COPY, and only while `admits` holds. */
 interface CellSql {
@@ -38,7 +42,12 @@ function cellSql(column: ColumnPlan, name: string): CellSql {
       // format() loses the sign of zero, which a column without REAL affinity keeps.
       return {
         text: `iif(${name} = 0 AND atan2(${name}, -1.0) < 0, '-0', format('%!.17g', ${name}))`,
-        admits: `typeof(${name}) = 'real'`,
+        // Where the column makes an integer of an integral real, both classes come back from one double: integers
+        // that a double holds, and reals that are not integral (a text such as '4503599627370496.0' could leave one).
+        admits: makesIntegers(column)
+          ? `(typeof(${name}) = 'real' AND ${name} <> CAST(${name} AS INTEGER) OR typeof(${name}) = 'integer' ` +
+            `AND CAST(${name} AS REAL) = ${name} AND ${name} BETWEEN -${LARGEST_INTEGER} AND ${LARGEST_INTEGER})`
+          : `typeof(${name}) = 'real'`,
       };
     case 'numeric':
       return {
@@ -70,6 +79,13 @@ function cellSql(column: ColumnPlan, name: string): CellSql {
         admits: `(typeof(${name}) = 'text' AND ${name} GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]')`,
       };
   }
+}
+
+/** Does the column store an integral real as an integer by itself? */
+function makesIntegers(column: ColumnPlan): boolean {
+  const affinity = affinityOf(column.declared);
+  // ANY converts nothing where the table is STRICT, which the plan does not tell here.
+  return (affinity === 'NUMERIC' && column.declared.toUpperCase() !== 'ANY') || affinity === 'INTEGER';
 }
 
 /** Joins SQL terms pairwise, so that the expression's depth grows with the logarithm of the columns. */

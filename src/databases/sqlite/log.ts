@@ -3,7 +3,7 @@ import type Database from 'better-sqlite3';
 import type { TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
-import type { KeyValue } from '../key.ts';
+import { InvalidText, mayBeInvalid, textOf, type KeyValue } from '../key.ts';
 import { LOG_TABLE } from './control.ts';
 import { ROWS_AS_BUFFER, rowSql } from './encode.ts';
 
@@ -50,14 +50,18 @@ function discontinuity(db: Database.Database, what: string): CrossfadeError {
 export class ChangedKeys {
   private readonly db: Database.Database;
   private readonly width: number;
+  /** By table: the query is long, and asked again for every batch. */
+  private readonly rowStatements = new Map<number, Database.Statement>();
 
   /** @param width number of key columns of the log */
   constructor(db: Database.Database, width: number) {
     this.db = db;
     this.width = width;
-    const keys = this.columns().join(', ');
-    db.exec(`CREATE TEMP TABLE IF NOT EXISTS changed (t INTEGER, ${keys}, classes TEXT);
-      CREATE UNIQUE INDEX IF NOT EXISTS temp.changed_key ON changed (t, ${keys}, classes)`);
+    const keys = this.columns();
+    // NULLs would all be different, and a table whose key is shorter than the widest leaves columns NULL.
+    const terms = keys.map((key) => `ifnull(${key}, 0)`).join(', ');
+    db.exec(`CREATE TEMP TABLE IF NOT EXISTS changed (t INTEGER, ${keys.join(', ')}, classes TEXT);
+      CREATE UNIQUE INDEX IF NOT EXISTS temp.changed_key ON changed (t, ${terms}, classes)`);
   }
 
   private columns(): string[] {
@@ -81,11 +85,15 @@ export class ChangedKeys {
   /** Stages the given keys of one table; replaces what was staged. */
   stageKeys(table: TablePlan, keys: KeyValue[][]): void {
     this.db.exec('DELETE FROM temp.changed');
-    const columns = table.key.map((_, i) => `k${i}`).join(', ');
+    const columns = table.key.map((_, i) => `k${i}`);
     const insert = this.db.prepare(
-      `INSERT OR IGNORE INTO temp.changed (t, ${columns}) VALUES (?, ${table.key.map(() => '?').join(', ')})`,
+      `INSERT OR IGNORE INTO temp.changed (t, ${columns.join(', ')}, classes)
+       SELECT ?1, ${columns.map((_, i) => `?${i + 2}`).join(', ')}, ${columns.map((_, i) => `typeof(?${i + 2})`).join(' || ')}`,
     );
-    for (const key of keys) insert.run(table.id, ...key);
+    for (const key of keys) {
+      // The target cannot hold a text that is not UTF-8, and the driver could not bind it.
+      if (!key.some((value) => value instanceof InvalidText)) insert.run(table.id, ...key);
+    }
   }
 
   /** Highest staging number; slices are ranges of it. */
@@ -98,39 +106,66 @@ export class ChangedKeys {
     return this.db.prepare('SELECT DISTINCT t FROM temp.changed ORDER BY t').pluck().all() as number[];
   }
 
-  /** Keys of a table in the slice (from, to]. */
-  keys(table: TablePlan, from: number, to: number): KeyValue[][] {
-    return this.db
+  /** Keys of a table in the slice (from, to], with their staging numbers. */
+  numbered(table: TablePlan, from: number, to: number): { number: number; key: KeyValue[] }[] {
+    const rows = this.db
       .prepare(
-        `SELECT ${table.key.map((_, i) => `k${i}`).join(', ')} FROM temp.changed
+        `SELECT rowid, ${table.key.map((_, i) => `k${i}`).join(', ')} FROM temp.changed
           WHERE t = ? AND rowid > ? AND rowid <= ?`,
       )
       .safeIntegers()
       .raw()
-      .all(table.id, from, to) as KeyValue[][];
+      .all(table.id, from, to) as [bigint, ...KeyValue[]][];
+    return rows.map(([rowid, ...key]) => {
+      const number = Number(rowid);
+      return { number, key: key.some(mayBeInvalid) ? this.exactKey(key, number) : key };
+    });
+  }
+
+  /** Keys of a table in the slice (from, to]. */
+  keys(table: TablePlan, from: number, to: number): KeyValue[][] {
+    return this.numbered(table, from, to).map(({ key }) => key);
+  }
+
+  private exactKey(key: KeyValue[], number: number): KeyValue[] {
+    const bytes = this.db
+      .prepare(
+        `SELECT ${key.map((_, i) => `CAST(k${i} AS BLOB)`).join(', ')} FROM temp.changed WHERE rowid = ?`,
+      )
+      .raw()
+      .get(number) as Buffer[];
+    return key.map((value, i) => (mayBeInvalid(value) ? textOf(bytes[i]!) : value));
   }
 
   /** The current rows of a slice as one buffer, their number, and how many of them fit their columns' kinds. */
   rows(table: TablePlan, from: number, to: number): { data: Buffer | null; rows: number; good: number } {
-    const row = this.db
-      .prepare(
+    let statement = this.rowStatements.get(table.id);
+    if (statement === undefined) {
+      statement = this.db.prepare(
         `SELECT ${ROWS_AS_BUFFER} AS data, count(*) AS "rows", count(r) AS good FROM (
            SELECT ${rowSql(table, 's')} AS r FROM temp.changed c CROSS JOIN ${quoted(table.name)} s
             WHERE c.t = ? AND c.rowid > ? AND c.rowid <= ? AND ${sameKey(table)})`,
-      )
-      .get(table.id, from, to) as { data: Buffer | null; rows: number; good: number };
-    return row;
+      );
+      this.rowStatements.set(table.id, statement);
+    }
+    return statement.get(table.id, from, to) as { data: Buffer | null; rows: number; good: number };
   }
 
-  /** One row's encoding by its key; null data where it does not fit or does not exist. */
-  row(table: TablePlan, key: KeyValue[]): { data: Buffer | null; rows: number } {
-    return this.db
-      .prepare(
-        `SELECT ${ROWS_AS_BUFFER} AS data, count(*) AS "rows" FROM (
-           SELECT ${rowSql(table, 's')} AS r FROM (SELECT ${table.key.map((_, i) => `? AS k${i}`).join(', ')}) c
-             CROSS JOIN ${quoted(table.name)} s WHERE ${sameKey(table)})`,
+  /** Does a row have this key? For keys with a NULL, which equals nothing. */
+  exists(table: TablePlan, number: number): boolean {
+    const same = table.key
+      .map(
+        (name, i) =>
+          `s.${quoted(name)} IS c.k${i} COLLATE BINARY AND typeof(s.${quoted(name)}) = typeof(c.k${i})`,
       )
-      .get(...key) as { data: Buffer | null; rows: number };
+      .join(' AND ');
+    return (
+      this.db
+        .prepare(
+          `SELECT 1 FROM temp.changed c CROSS JOIN ${quoted(table.name)} s WHERE c.rowid = ? AND ${same} LIMIT 1`,
+        )
+        .get(number) !== undefined
+    );
   }
 }
 

@@ -9,14 +9,12 @@ export interface Range {
   parameters: unknown[];
 }
 
-const FIRST_ROWID = -(2n ** 63n);
-const LAST_ROWID = 2n ** 63n - 1n;
-
 export interface Ranges {
   /** The next rows, `limit` at most; null after the last. Synchronous; rows may change between two calls. */
   next(limit: number): Range | null;
 }
 
+/** Ends at the last row of this moment, so that it comes to an end however fast the application inserts. */
 export function rangesOf(db: Database.Database, table: SourceTable): Ranges {
   const rowid = rowidName(table);
   return rowid === null ? keyRanges(db, table) : rowidRanges(db, table, rowid);
@@ -32,20 +30,25 @@ export function rowidName(table: SourceTable): string | null {
 
 function rowidRanges(db: Database.Database, table: SourceTable, name: string): Ranges {
   const rowid = `t.${quoted(name)}`;
-  const end = db
-    .prepare<[bigint, number], bigint | null>(
-      `SELECT max(r) FROM (SELECT ${rowid} AS r FROM ${quoted(table.name)} t WHERE ${rowid} >= ? ORDER BY 1 LIMIT ?)`,
+  const from = `FROM ${quoted(table.name)} t`;
+  // Two queries: SQLite finds either end at once, but scans the table for both together.
+  const end = (which: string): bigint | null =>
+    db.prepare<[], bigint | null>(`SELECT ${which}(${rowid}) ${from}`).pluck().safeIntegers().get()!;
+  let next = end('min');
+  const last = end('max');
+  const step = db
+    .prepare<[bigint, bigint, number], bigint | null>(
+      `SELECT max(r) FROM (SELECT ${rowid} AS r ${from} WHERE ${rowid} BETWEEN ? AND ? ORDER BY 1 LIMIT ?)`,
     )
     .pluck()
     .safeIntegers();
-  let from: bigint | null = FIRST_ROWID;
   return {
     next(limit) {
-      if (from === null) return null;
-      const to: bigint | null = end.get(from, limit) ?? null;
-      const parameters = [from, to];
-      from = to === null || to === LAST_ROWID ? null : to + 1n;
-      return to === null ? null : { condition: `${rowid} BETWEEN ? AND ?`, parameters };
+      if (next === null || last === null || next > last) return null;
+      const to = step.get(next, last, limit) ?? last;
+      const range = { condition: `${rowid} BETWEEN ? AND ?`, parameters: [next, to] };
+      next = to + 1n;
+      return range;
     },
   };
 }
@@ -58,30 +61,39 @@ function keyRanges(db: Database.Database, table: SourceTable): Ranges {
   const keys = table.primaryKey.map((name) => `t.${quoted(name)}`);
   const tuple = `(${keys.join(', ')})`;
   const bound = `(${keys.map(() => `iif(? = 'text', CAST(? AS TEXT), ?)`).join(', ')})`;
-  const columns = keys.flatMap((key, i) => [
-    `typeof(${key}) AS c${i}`,
-    `iif(typeof(${key}) = 'text', CAST(${key} AS BLOB), ${key}) AS v${i}`,
-  ]);
-  // The last of the next rows, by SQLite's rule for bare columns beside one max().
-  const endSql = (where: string): string =>
-    `SELECT max(i), * FROM (SELECT row_number() OVER (ORDER BY ${keys.join(', ')}) AS i, ${columns.join(', ')}
-       FROM ${quoted(table.name)} t ${where} ORDER BY ${keys.join(', ')} LIMIT ?)`;
-  const prepare = (sql: string): Database.Statement<unknown[], unknown[]> =>
-    db.prepare<unknown[], unknown[]>(sql).raw().safeIntegers() as Database.Statement<unknown[], unknown[]>;
-  const [first, following] = [prepare(endSql('')), prepare(endSql(`WHERE ${tuple} > ${bound}`))];
-  let last: unknown[] | null = null;
+  const columns = keys.map(
+    (key) => `typeof(${key}), iif(typeof(${key}) = 'text', CAST(${key} AS BLOB), ${key})`,
+  );
+  const select = `SELECT ${columns.join(', ')} FROM ${quoted(table.name)} t`;
+  const backwards = keys.map((key) => `${key} DESC`).join(', ');
+  const prepared = new Map<string, Database.Statement<unknown[], unknown[]>>();
+  /** Parameters of `bound` for the row that the query finds. */
+  const boundOf = (sql: string, ...parameters: unknown[]): unknown[] | null => {
+    let statement = prepared.get(sql);
+    if (statement === undefined) {
+      statement = db.prepare<unknown[], unknown[]>(sql).raw().safeIntegers() as Database.Statement<
+        unknown[],
+        unknown[]
+      >;
+      prepared.set(sql, statement);
+    }
+    const row = statement.get(...parameters);
+    return row === undefined ? null : keys.flatMap((_, i) => [row[2 * i], row[2 * i + 1], row[2 * i + 1]]);
+  };
+  const last = boundOf(`${select} ORDER BY ${backwards} LIMIT 1`);
+  let done: unknown[] | null = null;
   return {
     next(limit) {
-      const row: unknown[] = last === null ? first.get(limit)! : following.get(...last, limit)!;
-      if (row[0] === null) return null;
-      const to: unknown[] = keys.flatMap((_, i) => [row[2 + 2 * i], row[3 + 2 * i], row[3 + 2 * i]]);
-      const upper = `${tuple} <= ${bound}`;
-      const range =
-        last === null
-          ? { condition: upper, parameters: to }
-          : { condition: `${tuple} > ${bound} AND ${upper}`, parameters: [...last, ...to] };
-      last = to;
-      return range;
+      if (last === null) return null;
+      const [after, parameters]: [string, unknown[]] =
+        done === null ? ['', []] : [`${tuple} > ${bound} AND `, done];
+      const condition = `${after}${tuple} <= ${bound}`;
+      const rows = `SELECT ${keys.join(', ')} FROM ${quoted(table.name)} t WHERE ${condition} ORDER BY ${keys.join(', ')} LIMIT ?`;
+      const sql = `SELECT ${columns.join(', ')} FROM (${rows}) t ORDER BY ${backwards} LIMIT 1`;
+      const to = boundOf(sql, ...parameters, ...last, limit);
+      if (to === null) return null;
+      done = to;
+      return { condition, parameters: [...parameters, ...to] };
     },
   };
 }

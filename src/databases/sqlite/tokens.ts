@@ -3,7 +3,7 @@
  * tells: expressions and predicates of indexes, collations, CHECKs, conflict clauses, deferrability.
  */
 
-export type TokenKind = 'word' | 'quoted' | 'string' | 'blob' | 'number' | 'variable' | 'operator';
+type TokenKind = 'word' | 'quoted' | 'string' | 'blob' | 'number' | 'variable' | 'operator';
 
 export interface Token {
   kind: TokenKind;
