@@ -1,0 +1,124 @@
+import { brief, column, planOf, table } from './support/plan.ts';
+
+/** Kind of a column of this type that holds these SQL values. */
+async function kindOf(declared: string, values: string[], rest = ''): Promise<string> {
+  const rows = values.map((value, i) => `INSERT INTO t VALUES (${i + 1}, ${value});`).join(' ');
+  const plan = await planOf(`CREATE TABLE t (id INTEGER PRIMARY KEY, c ${declared} ${rest}); ${rows}`);
+  const blocked = brief(plan.blockers);
+  return blocked.length > 0 ? blocked.join('; ') : column(plan, 't', 'c').kind;
+}
+
+describe('kinds of columns', () => {
+  it.each<[string, string[], string]>([
+    // INTEGER affinity
+    ['INTEGER', ['1', '-9223372036854775808', 'NULL'], 'bigint'],
+    ['INT', [], 'bigint'],
+    ['INTEGER', ['1', '1.5'], 'numeric'],
+    ['INTEGER', ['1', '0.1 + 0.2'], 'double'],
+    ['INTEGER', [`'abc'`, `'def'`], 'text'],
+    ['INTEGER', [`x'00'`], 'bytea'],
+    // REAL affinity
+    ['REAL', ['1', '2.5', '9e999', '-9e999', '5e-324'], 'double'],
+    ['FLOAT', [], 'double'],
+    ['DOUBLE', [`'abc'`], 'text'],
+    // TEXT affinity
+    ['TEXT', [`'a'`, '5', `''`], 'text'],
+    ['VARCHAR(2)', [`'longer than two'`], 'text'],
+    ['TEXT', [`x'00ff'`], 'bytea'],
+    // no affinity
+    ['BLOB', [`x'00'`, 'NULL'], 'bytea'],
+    ['BLOB', [], 'bytea'],
+    ['BLOB', [`'text'`], 'text'],
+    ['BLOB', ['5'], 'bigint'],
+    ['BLOB', ['5.0'], 'double'],
+    ['', [], 'text'],
+    ['', ['5'], 'bigint'],
+    ['', ['5.0', '-0.0'], 'double'],
+    ['', [`x''`], 'bytea'],
+    // NUMERIC affinity
+    ['NUMERIC(10,2)', ['1', '9.99', '-0.01', '0'], 'numeric'],
+    ['DECIMAL', ['9223372036854775807'], 'numeric'],
+    ['DECIMAL', ['0.1 + 0.2'], 'double'],
+    ['DECIMAL', ['1', '1.0 / 3'], 'double'],
+    ['DECIMAL', ['1e300', '1'], 'double'],
+    ['DECIMAL', [`'n/a'`], 'text'],
+    ['STRING', [`'abc'`], 'text'],
+    ['STRING', [`'007'`], 'numeric'],
+    ['BOOLEAN', ['0', '1', 'NULL'], 'boolean'],
+    ['BOOL', [], 'boolean'],
+    ['BOOLEAN', ['0', '2'], 'numeric'],
+    ['BOOLEAN', [`'true'`, `'false'`], 'text'],
+    ['DATETIME', [`'2024-01-31 12:00:00'`, 'NULL'], 'timestamp'],
+    ['TIMESTAMP', [`'2024-01-31 12:00:00'`, `'2024-01-31'`], 'text'],
+    ['DATETIME', [`'2024-01-31T12:00:00Z'`], 'text'],
+    ['DATETIME', ['1700000000'], 'bigint'],
+    ['DATETIME', ['2460000.5'], 'numeric'],
+    ['DATETIME', [], 'text'],
+    ['DATE', [`'2024-01-31'`], 'date'],
+    ['DATE', [`'2024-01-31 00:00:00'`], 'text'],
+    ['DATE', [], 'text'],
+    ['JSON', [`'{"b": 1, "a": [null]}'`, `'"x"'`], 'json'],
+    ['JSON', [`'{b:1}'`], 'text'],
+    ['JSON', [], 'json'],
+    // refused by name and count
+    ['INTEGER', ['1', '2', `'x'`], 'mixed-classes t.c 1'],
+    ['TEXT', [`'x'`, `x'01'`, `x'02'`], 'mixed-classes t.c 1'],
+    ['DATETIME', ['1700000000', `'2024-01-31 12:00:00'`], 'mixed-classes t.c 1'],
+    ['JSON', [`'{}'`, '5'], 'mixed-classes t.c 1'],
+    ['', ['5', '5.0', '6.0'], 'mixed-classes t.c 1'],
+    ['TEXT', [`'a' || char(0)`, `'b'`], 'nul-in-text t.c 1'],
+    ['TEXT', [`CAST(x'ff' AS TEXT)`, `'b'`], 'invalid-utf8 t.c 1'],
+    ['DECIMAL', ['9007199254740993', '0.1 + 0.2'], 'inexact-number t.c 1'],
+  ])('%s with %j: %s', async (declared, values, kind) => {
+    expect(await kindOf(declared, values)).toBe(kind);
+  });
+
+  it.each<[string, string, string[], string]>([
+    ['DATETIME', 'DEFAULT CURRENT_TIMESTAMP', [], 'timestamp'],
+    ['DATETIME', `DEFAULT (datetime('now'))`, [], 'timestamp'],
+    ['DATETIME', `DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now'))`, [], 'text'],
+    ['DATE', 'DEFAULT CURRENT_DATE', [], 'date'],
+    ['DATE', 'DEFAULT CURRENT_TIMESTAMP', [], 'text'],
+    // The default is a value like any other.
+    ['DATETIME', `DEFAULT ''`, [`'2024-01-31 12:00:00'`], 'text'],
+    ['DATETIME', `DEFAULT '1970-01-01 00:00:00'`, [`'2024-01-31 12:00:00'`], 'timestamp'],
+    ['BOOLEAN', `DEFAULT 'false'`, [], 'text'],
+    ['BOOLEAN', `DEFAULT FALSE`, [], 'boolean'],
+    ['', 'DEFAULT 0', [], 'bigint'],
+    ['JSON', `DEFAULT '{}'`, [], 'json'],
+    ['JSON', `DEFAULT ''`, [`'{}'`], 'text'],
+  ])('%s %s with %j: %s', async (declared, clause, values, kind) => {
+    expect(await kindOf(declared, values, clause)).toBe(kind);
+  });
+
+  it('says why', async () => {
+    const plan =
+      await planOf(`CREATE TABLE t (id INTEGER PRIMARY KEY, paid BOOLEAN, at DATETIME DEFAULT CURRENT_TIMESTAMP, x);
+      INSERT INTO t (paid) VALUES (1), (0); UPDATE t SET at = NULL`);
+    expect(table(plan, 't').columns.map(({ name, targetType, why }) => [name, targetType, why])).toEqual([
+      ['id', 'bigint', 'holds only integers (2 values); declared INTEGER; numbered by the target'],
+      ['paid', 'boolean', 'holds only 0 and 1 (2 values); declared BOOLEAN'],
+      ['at', 'timestamp', 'no values yet; declared DATETIME, default CURRENT_TIMESTAMP'],
+      ['x', 'text', 'no values yet; no declared type'],
+    ]);
+  });
+
+  it('never makes a column json that must be compared', async () => {
+    const plan =
+      await planOf(`CREATE TABLE t (id JSON PRIMARY KEY, tags JSON UNIQUE, rest JSON, e JSON); CREATE INDEX i ON t (rest);
+      INSERT INTO t VALUES ('{}', '[]', '[1]', '[2]')`);
+    expect(table(plan, 't').columns.map((c) => c.kind)).toEqual(['text', 'text', 'text', 'json']);
+  });
+});
+
+describe('the two sides of a foreign key', () => {
+  it('take one type, either’s', async () => {
+    const plan = await planOf(`
+      CREATE TABLE p (code NUMERIC PRIMARY KEY, alt NUMERIC UNIQUE); INSERT INTO p VALUES (1, 7), (2.5, 8);
+      CREATE TABLE c (id INTEGER PRIMARY KEY, code INT REFERENCES p, alt INT REFERENCES p (alt), empty DATETIME REFERENCES p (alt));
+      INSERT INTO c (code, alt) VALUES (1, 7)`);
+    expect(brief(plan.blockers)).toEqual([]);
+    expect(table(plan, 'p').columns.map((c) => c.kind)).toEqual(['numeric', 'numeric']);
+    expect(table(plan, 'c').columns.map((c) => c.kind)).toEqual(['bigint', 'numeric', 'numeric', 'numeric']);
+  });
+});
