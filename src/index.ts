@@ -1,0 +1,25 @@
+/** What an application imports from "crossfade". */
+export {
+  DatabaseConnection,
+  type DatabaseConnectionOptions,
+  type RouterStatistics,
+  type WriteOptions,
+} from './router/connection.ts';
+export type { ReadOptions } from './router/reads.ts';
+export type { Alert, AlertKind } from './router/alerts.ts';
+export type { OperationStatistics } from './router/statistics.ts';
+export { SqliteAdapter, type SqliteAdapterOptions } from './router/adapters/sqlite.ts';
+export { PostgresAdapter, type PostgresAdapterOptions } from './router/adapters/postgres.ts';
+export type {
+  Capabilities,
+  DatabaseAdapter,
+  Migration,
+  Operation,
+  Row,
+  Sql,
+  Transaction,
+  Value,
+  WriteResult,
+} from './databases/adapter.ts';
+export { CrossfadeError, type ErrorCode } from './errors.ts';
+export type { MigrationInput, MigrationReport, MigrationStatus, Side, Verdict } from './contract.ts';

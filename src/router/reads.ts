@@ -1,0 +1,183 @@
+/** Where a read goes: the primary, or by percentage the target, and what happens when that fails. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import type { Sql, Value } from '../databases/adapter.ts';
+import { CrossfadeError } from '../errors.ts';
+import { reasonOf, shortened, type Alerts } from './alerts.ts';
+import type { OwnWrites } from './own-writes.ts';
+import type { ShadowReads } from './shadow.ts';
+import type { Source } from './source.ts';
+import type { Statistics } from './statistics.ts';
+import type { Switchboard } from './switchboard.ts';
+import type { Target } from './target.ts';
+
+export interface ReadOptions {
+  /** Whose read this is: the same side answers it at the same percentage, with that key's own writes. */
+  key?: string;
+  /** Stay on the primary. */
+  primary?: boolean;
+}
+
+interface ReadParts {
+  source: Source;
+  target: Target | undefined;
+  switchboard: Switchboard;
+  statistics: Statistics;
+  ownWrites: OwnWrites;
+  shadow: ShadowReads | undefined;
+  alerts: Alerts;
+  shadowReads: number;
+  readTimeoutMs: number;
+  fenceTimeoutMs: number;
+}
+
+/** The position that a decision rests on is not older than this. */
+const POSITION_AGE_MS = 5;
+const RETRY_MS = 10;
+
+export class Reads {
+  /** Reads kept on the source because the target did not have their key's writes yet. */
+  heldBack = 0;
+  readonly #parts: ReadParts;
+
+  constructor(parts: ReadParts) {
+    this.#parts = parts;
+  }
+
+  async query<T>(sql: Sql, params: readonly Value[], options: ReadOptions): Promise<T[]> {
+    const { switchboard, source } = this.#parts;
+    const giveUpAt = performance.now() + this.#parts.fenceTimeoutMs;
+    for (let attempt = 0; ; attempt += 1) {
+      if (attempt > 0) {
+        if (performance.now() > giveUpAt) throw this.#noPrimary();
+        if (attempt > 1) await sleep(RETRY_MS);
+        await switchboard.refresh();
+      }
+      const route = switchboard.route ?? (await switchboard.ready());
+      if (route.primary === 'target') {
+        const check = route.mayMoveBack && options.primary === true;
+        const rows = await this.#onPrimaryTarget<T>(sql, params, check);
+        if (rows !== undefined) return rows;
+        continue;
+      }
+      let shadowed = false;
+      if (route.following && options.primary !== true) {
+        const look = source.recheck(route.sourceVersion);
+        if (look === null) continue;
+        shadowed = this.#parts.shadowReads > 0 && (await this.#isShadowed(options.key));
+        if (!shadowed) {
+          const percent = look.present ? look.readPercent : 0;
+          const rows = await this.#byPercentage<T>(sql, params, options.key, percent);
+          if (rows !== undefined) return rows;
+        }
+      }
+      const rows = await this.#onSource<T>(sql, params);
+      // What was read before a look that still finds the source in its role was read on the primary. A switch back
+      // that nobody could finish yet has left the source with everything, too.
+      if (source.recheck(route.sourceVersion) !== null || route.rollForward?.open === 'source') {
+        if (shadowed) this.#parts.shadow?.start(sql, params, rows);
+        return rows;
+      }
+    }
+  }
+
+  async #onSource<T>(sql: Sql, params: readonly Value[]): Promise<T[]> {
+    const { source, statistics } = this.#parts;
+    const started = performance.now();
+    try {
+      const rows = await source.adapter.query<T>(sql, params);
+      statistics.done('source', 'read', performance.now() - started);
+      return rows;
+    } catch (error) {
+      statistics.failed('source', 'read');
+      throw error;
+    }
+  }
+
+  /** @param check afterwards whether the target is primary still; undefined where it is not */
+  async #onPrimaryTarget<T>(sql: Sql, params: readonly Value[], check: boolean): Promise<T[] | undefined> {
+    const { target, statistics } = this.#parts;
+    if (target === undefined) throw this.#noPrimary();
+    const started = performance.now();
+    let rows: T[];
+    try {
+      rows = await target.adapter.query<T>(sql, params);
+    } catch (error) {
+      statistics.failed('target', 'read');
+      throw error;
+    }
+    statistics.done('target', 'read', performance.now() - started);
+    if (!check) return rows;
+    const view = await target.lookAnew();
+    return view.control === 'present' && view.row.state === 'moved' ? undefined : rows;
+  }
+
+  /** A read while the source is primary; undefined where the source is to answer it. */
+  async #byPercentage<T>(
+    sql: Sql,
+    params: readonly Value[],
+    key: string | undefined,
+    percent: number,
+  ): Promise<T[] | undefined> {
+    const { target, statistics, alerts, readTimeoutMs } = this.#parts;
+    if (target === undefined) return undefined;
+    if (share(key) >= percent) return undefined;
+    if (!target.reachable) {
+      statistics.fellBack();
+      return undefined;
+    }
+    if (!(await this.#hasOwnWrites(target, key))) {
+      this.heldBack += 1;
+      return undefined;
+    }
+    const started = performance.now();
+    try {
+      const rows = await target.adapter.query<T>(sql, params, readTimeoutMs);
+      statistics.done('target', 'read', performance.now() - started);
+      return rows;
+    } catch (error) {
+      statistics.fellBack();
+      alerts.log.warn(
+        { sql: shortened(sql), reason: reasonOf(error) },
+        'a read of the target falls back to the source',
+      );
+      // Unreachable? Then the next reads need not find out by waiting.
+      if (!(error instanceof pg.DatabaseError)) void target.look();
+      return undefined;
+    }
+  }
+
+  /** A share of the reads is answered by the source and compared; not where the target cannot have the answer yet. */
+  async #isShadowed(key: string | undefined): Promise<boolean> {
+    const { target, shadowReads } = this.#parts;
+    if (target === undefined || Math.random() >= shadowReads) return false;
+    return target.reachable && this.#hasOwnWrites(target, key);
+  }
+
+  async #hasOwnWrites(target: Target, key: string | undefined): Promise<boolean> {
+    const needed = this.#parts.ownWrites.needed(key);
+    if (needed <= target.position) return true;
+    if (performance.now() - target.seenAt > POSITION_AGE_MS) await target.look();
+    return needed <= target.position;
+  }
+
+  #noPrimary(): CrossfadeError {
+    const { target, switchboard } = this.#parts;
+    const reason =
+      target === undefined
+        ? 'the source has moved to a target that this DatabaseConnection does not know: give it as `target`'
+        : `neither database is the primary. ${switchboard.route?.situation ?? ''}`;
+    return new CrossfadeError('Fenced', reason);
+  }
+}
+
+/** A number from 0 up to 100, the same for the same key in every process. */
+function share(key: string | undefined): number {
+  if (key === undefined) return Math.random() * 100;
+  // FNV-1a, and MurmurHash3's finalizer, because keys that differ in their last letters only must scatter.
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < key.length; i += 1) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32) * 100;
+}
