@@ -1,0 +1,46 @@
+/** `crossfade worker`: does the work that workflows ask for, until it is stopped. */
+import type { Command } from 'commander';
+import { TASK_QUEUE } from '../../contract.ts';
+import type { Action } from '../program.ts';
+
+export function addWorker(program: Command, action: Action): void {
+  program
+    .command('worker')
+    .description(
+      'Run a worker for the Temporal server that TEMPORAL_ADDRESS names, on the host that has the SQLite file.',
+    )
+    .option('--task-queue <name>', 'queue of the workflows', TASK_QUEUE)
+    .addHelpText(
+      'after',
+      `
+Connections are found by name: "source" in SOURCE_URL, "orders" in ORDERS_URL, or in the JSON file that
+CROSSFADE_CONFIG names: { "connections": { "orders": "sqlite:/data/orders.db" } }.
+Also read: TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS, TEMPORAL_TLS_CLIENT_CERT_PATH, …
+
+Example:
+  SOURCE_URL=sqlite:shop.db TARGET_URL=postgres://shop@db.example.com/shop crossfade worker`,
+    )
+    .action(
+      action(async (io, { taskQueue }: { taskQueue: string }) => {
+        const { connectTemporal } = await import('../temporal.ts');
+        const { createWorkers } = await import('../../worker.ts');
+        const temporal = await connectTemporal(io.env);
+        await temporal.close();
+        const { address, namespace } = temporal;
+        const workers = await createWorkers({ address, namespace, env: io.env, taskQueue, logLevel: 'info' });
+        io.stderr.write(
+          `crossfade: working on queue "${taskQueue}" of ${address}, namespace "${namespace}"\n`,
+        );
+        let forget = (): void => undefined;
+        const stopped = new Promise<void>((resolve) => (forget = io.onInterrupt(resolve)));
+        try {
+          await Promise.race([stopped, workers.failed]);
+          io.stderr.write('crossfade: stopping …\n');
+        } finally {
+          await workers.stop();
+          forget();
+        }
+        return 0;
+      }),
+    );
+}

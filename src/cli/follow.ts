@@ -1,0 +1,57 @@
+/** Shows a migration until it ends, and says how it ended. */
+import { writeFile } from 'node:fs/promises';
+import type { Client } from '@temporalio/client';
+import { CrossfadeError, messageOf } from '../errors.ts';
+import type { Ending } from './ending.ts';
+import type { Io } from './io.ts';
+import { paintFor, widthOf } from './view/format.ts';
+import { createView } from './view/live.ts';
+import { renderReport } from './view/report.ts';
+import { watchMigration, type WatchOptions } from './view/watch.ts';
+
+export interface FollowOptions extends Omit<WatchOptions, 'onSnapshot'> {
+  /** Lines instead of a screen. */
+  plain: boolean;
+  /** Ends the watch with an error. */
+  failed?: Promise<never>;
+}
+
+/** @returns undefined where the watch was ended by its signal */
+export async function follow(
+  io: Io,
+  client: Client,
+  workflowId: string,
+  options: FollowOptions,
+): Promise<Ending | undefined> {
+  const view = await createView(io.stdout, io.env, options.plain);
+  try {
+    const watch = watchMigration(client, workflowId, {
+      ...options,
+      onSnapshot: (snapshot) => view.show(snapshot),
+    });
+    return await (options.failed === undefined ? watch : Promise.race([watch, options.failed]));
+  } finally {
+    view.end();
+  }
+}
+
+/** Prints the report, or why there is none. @returns the exit status */
+export async function conclude(io: Io, ending: Ending, reportFile: string | undefined): Promise<number> {
+  if (ending.report !== undefined) {
+    io.stdout.write(`${renderReport(ending.report, widthOf(io.stdout), paintFor(io.stdout, io.env))}\n`);
+  }
+  if (ending.message !== undefined) io.stderr.write(`crossfade: ${ending.message}\n`);
+  if (reportFile !== undefined) {
+    const content = ending.report ?? { outcome: 'failed', reason: ending.message };
+    try {
+      await writeFile(reportFile, `${JSON.stringify(content, null, 2)}\n`);
+    } catch (error) {
+      throw new CrossfadeError(
+        'InvalidInput',
+        `the report ${reportFile} cannot be written: ${messageOf(error)}`,
+        error,
+      );
+    }
+  }
+  return ending.exit;
+}

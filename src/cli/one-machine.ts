@@ -1,0 +1,127 @@
+/** Everything in one process: Temporal, where none is named, a worker, and a client. */
+import { createHash } from 'node:crypto';
+import { realpathSync } from 'node:fs';
+import { basename } from 'node:path';
+import type { Client } from '@temporalio/client';
+import { connectTarget, describeTarget } from '../databases/postgres/connection.ts';
+import { openSource } from '../databases/sqlite/connection.ts';
+import { startTemporal, type TemporalServer } from '../embedded/temporal.ts';
+import { temporalEnvironment } from '../temporal-environment.ts';
+import { createWorkers, type RunningWorkers } from '../worker.ts';
+import { INTERRUPTED } from './interrupted.ts';
+import type { Io } from './io.ts';
+import type { Databases } from './options.ts';
+import { connect, runDirectory, stateFileIn, type TemporalClient } from './temporal.ts';
+import { TrafficReader } from './traffic-reader.ts';
+import { workflowUrl } from './view/snapshot.ts';
+import type { WatchOptions } from './view/watch.ts';
+
+export interface OneMachine {
+  client: Client;
+  /** Names what belongs to this pair of databases. */
+  hash: string;
+  /** Aborts on Ctrl-C. */
+  signal: AbortSignal;
+  /** What to pass to `watchMigration` for a workflow. */
+  watching(workflowId: string): Pick<WatchOptions, 'title' | 'uiUrl' | 'signal' | 'traffic'>;
+  /** Rejects where the server or the worker fails. */
+  failed: Promise<never>;
+}
+
+/**
+ * Checks both databases, starts what is needed, does `work`, and stops everything again. On Ctrl-C `work` is left
+ * alone, with its signal aborted; where nothing has been started yet, it is not begun.
+ * @param resumeHint what to say after Ctrl-C
+ * @returns the exit status
+ */
+export async function onOneMachine(
+  io: Io,
+  databases: Databases,
+  resumeHint: string,
+  work: (machine: OneMachine) => Promise<number>,
+): Promise<number> {
+  await reachBoth(databases);
+  const say = (line: string): unknown => io.stderr.write(`crossfade: ${line}\n`);
+  const hash = hashOf(databases);
+  const interrupt = new AbortController();
+  const forget = io.onInterrupt(() => {
+    say('stopping …');
+    interrupt.abort();
+  });
+  let server: TemporalServer | undefined;
+  let temporal: TemporalClient | undefined;
+  let workers: RunningWorkers | undefined;
+  let traffic: TrafficReader | undefined;
+  try {
+    const stateFile = stateFileIn(runDirectory(io.env, hash));
+    const starting = startTemporal({ env: io.env, stateFile, onLine: say });
+    server = await unlessAborted(starting, interrupt.signal);
+    if (server === undefined) return INTERRUPTED;
+    const { address, namespace, uiUrl } = server;
+    const named = temporalEnvironment(io.env);
+    // What the shell says of some server's TLS does not hold for a dev server.
+    const local = named.address === undefined;
+    temporal = await connect({ address, namespace, uiUrl, security: local ? {} : named.security });
+    // Another run's server comes with that run's worker.
+    if (server.owner === undefined) {
+      workers = await createWorkers({
+        address,
+        namespace,
+        env: local ? withoutTemporal(databases.env) : databases.env,
+        logLevel: 'error',
+      });
+    } else {
+      say(`process ${server.owner} is at it already: watching`);
+    }
+    traffic = new TrafficReader(databases.targetUrl);
+    const reader = traffic;
+    const failed = Promise.race([server.failed, ...(workers === undefined ? [] : [workers.failed])]);
+    failed.catch(() => undefined);
+    const status = await work({
+      client: temporal.client,
+      hash,
+      signal: interrupt.signal,
+      failed,
+      watching: (workflowId) => ({
+        title: `${basename(databases.sourcePath)} → ${describeTarget(databases.targetUrl)}`,
+        signal: interrupt.signal,
+        traffic: () => reader.read(),
+        ...(uiUrl === undefined ? {} : { uiUrl: workflowUrl(uiUrl, namespace, workflowId) }),
+      }),
+    });
+    if (status === INTERRUPTED) say(resumeHint);
+    return status;
+  } finally {
+    await traffic?.close();
+    await workers?.stop();
+    await temporal?.close();
+    await server?.stop();
+    forget();
+  }
+}
+
+/** @throws CrossfadeError SourceMissing, TargetUnreachable … before anything is started */
+async function reachBoth({ sourcePath, targetUrl }: Databases): Promise<void> {
+  openSource(sourcePath, 'read').close();
+  const target = await connectTarget(targetUrl, { applicationName: 'crossfade' });
+  await target.end();
+}
+
+function withoutTemporal(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('TEMPORAL_')));
+}
+
+/** The same for every way to write the same two databases. */
+function hashOf({ sourcePath, targetUrl }: Databases): string {
+  const pair = `${realpathSync(sourcePath)}\n${describeTarget(targetUrl)}`;
+  return createHash('sha256').update(pair).digest('hex').slice(0, 12);
+}
+
+/** @returns undefined where the signal aborts first */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  const aborted = new Promise<undefined>((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+  return Promise.race([work, aborted]);
+}

@@ -1,0 +1,45 @@
+/** A verdict for people: each table, and the differences one below the other. */
+import type { Mismatch, Verdict } from '../../contract.ts';
+import { count, counted, duration, fit, plain, wrap, type Paint } from './format.ts';
+
+const KINDS: Record<Mismatch['kind'], string> = {
+  'missing-on-secondary': 'is missing on the secondary',
+  'missing-on-primary': 'is missing on the primary',
+  different: 'differs',
+};
+
+/** @returns text without a trailing newline */
+export function renderVerdict(verdict: Verdict, width = 80, paint: Paint = plain): string {
+  const name = Math.min(40, Math.max(0, ...verdict.tables.map(({ table }) => table.length)));
+  const lines = verdict.tables.map(
+    ({ table, rows, equal }) =>
+      `${equal ? paint('green', '✔') : paint('red', '✖')} ${fit(table, name)} ${count(rows).padStart(12)} rows`,
+  );
+  for (const mismatch of verdict.mismatches)
+    lines.push(...wrap(mismatchText(mismatch), width - 2).map((line) => `  ${line}`));
+  const more = verdict.mismatchCount - verdict.mismatches.length;
+  if (more > 0) lines.push(`  … and ${count(more)} more`);
+  if (verdict.quarantined > 0) {
+    lines.push(
+      paint('red', `${counted(verdict.quarantined, 'key')} in quarantine: no exact form on the target`),
+    );
+  }
+  const how = verdict.mode === 'full' ? 'compared in full' : 'sampled';
+  lines.push(
+    verdict.equal
+      ? paint('green', `${counted(verdict.rows, 'row')} ${how}, every one agrees (${duration(verdict.ms)})`)
+      : paint(
+          'red',
+          `${counted(verdict.mismatchCount, 'difference')} in ${counted(verdict.rows, 'row')}, ${how} (${duration(verdict.ms)})`,
+        ),
+  );
+  return lines.join('\n');
+}
+
+export function mismatchText({ table, key, kind, column, primary, secondary }: Mismatch): string {
+  const values =
+    column === undefined
+      ? ''
+      : `, column ${column}: ${primary ?? 'NULL'} on the primary, ${secondary ?? 'NULL'} on the secondary`;
+  return `${table} ${key} ${KINDS[kind]}${values}`;
+}
