@@ -1,0 +1,184 @@
+/** The workflow as a whole: happy path, killed workers, pause, abort and cancel in each phase, rollback after the cutover. */
+import { WorkflowFailedError } from '@temporalio/client';
+import type { MigrationReport, Phase } from '../src/contract.ts';
+import { FAST, Scenario } from './support/scenario.ts';
+
+jest.setTimeout(180_000);
+
+describe('migrateDatabase', () => {
+  let scenario: Scenario;
+
+  beforeEach(async () => {
+    scenario = await Scenario.create(4_000);
+    scenario.startWorker();
+  });
+
+  afterEach(async () => {
+    await scenario.dispose();
+  });
+
+  async function failureOf(
+    result: Promise<unknown>,
+  ): Promise<{ type: string; message: string; report: MigrationReport }> {
+    try {
+      await result;
+    } catch (error) {
+      if (error instanceof WorkflowFailedError) {
+        const cause = error.cause as Error & { type?: string; details?: [MigrationReport] };
+        return {
+          type: cause.type ?? '',
+          message: cause.message,
+          report: cause.details?.[0] as MigrationReport,
+        };
+      }
+      throw error;
+    }
+    throw new Error('the workflow completed');
+  }
+
+  it('moves a database under traffic and loses nothing', async () => {
+    scenario.startTraffic();
+    const handle = await scenario.start(FAST);
+    const report = await handle.result();
+    await scenario.endTraffic();
+    expect(report).toMatchObject({
+      outcome: 'complete',
+      cutover: { outcome: 'moved', epoch: 2 },
+      verdict: { equal: true },
+    });
+    expect(report.stages.map(({ percent, decision }) => [percent, decision?.verdict])).toEqual([
+      [50, 'pass'],
+      [100, 'pass'],
+    ]);
+    expect(report.stages[0]!.figures!.judgedBy).toBe('routers');
+    expect(scenario.acknowledged.size).toBe(50);
+    expect(await scenario.lost('target')).toEqual([]);
+    expect(scenario.router.primary()).toBe('target');
+    expect(() => scenario.databases.app.exec('DELETE FROM event')).toThrow(/crossfade: fenced/);
+  });
+
+  it('goes on after kill -9 of the worker in the copy and in a stage', async () => {
+    scenario.startTraffic();
+    const handle = await scenario.start({ ...FAST, copy: { maxRowsPerSecond: 3_000 } });
+    await scenario.until(handle, 'copy');
+    await scenario.killWorker();
+    scenario.startWorker();
+    await scenario.until(handle, 'shift');
+    await scenario.killWorker();
+    scenario.startWorker();
+    const report = await handle.result();
+    await scenario.endTraffic();
+    expect(report.outcome).toBe('complete');
+    expect(await scenario.lost('target')).toEqual([]);
+  });
+
+  it.each<Phase>(['copy', 'verify', 'shift'])('aborts in %s and leaves nothing behind', async (phase) => {
+    scenario.startTraffic();
+    const slow = {
+      ...FAST,
+      shift: { ...FAST.shift, stageWaitMs: 60_000 },
+      copy: { maxRowsPerSecond: phase === 'copy' ? 2_000 : 0 },
+    };
+    const handle = await scenario.start(slow);
+    await scenario.until(handle, phase);
+    await handle.signal('abort', 'changed my mind');
+    const failure = await failureOf(handle.result());
+    expect(failure).toMatchObject({
+      type: 'Aborted',
+      message: 'rolled back: changed my mind',
+      report: { outcome: 'rolled back' },
+    });
+    await scenario.endTraffic();
+    expect(scenario.leftInSource()).toEqual([]);
+    expect(await scenario.lost('source')).toEqual([]);
+    const { rows } = await scenario.databases.target.query(
+      `SELECT to_regclass('counter') AS t, to_regnamespace('crossfade') AS s`,
+    );
+    expect(rows).toEqual([{ t: null, s: null }]);
+  });
+
+  it('brings every write back when it is aborted after the cutover', async () => {
+    scenario.startTraffic();
+    const handle = await scenario.start({ ...FAST, soakMs: 600_000 });
+    const status = await scenario.until(handle, 'soak');
+    expect(status.primary).toBe('target');
+    const before = [...scenario.acknowledged.values()].reduce((sum, n) => sum + n, 0);
+    while ([...scenario.acknowledged.values()].reduce((sum, n) => sum + n, 0) < before + 100) {
+      await scenario.router.query('SELECT 1');
+    }
+    await handle.signal('abort');
+    const failure = await failureOf(handle.result());
+    expect(failure).toMatchObject({
+      type: 'Aborted',
+      report: { rollback: { writesBack: { outcome: 'moved', epoch: 3 } } },
+    });
+    await scenario.endTraffic();
+    expect(await scenario.lost('source')).toEqual([]);
+    expect(scenario.leftInSource()).toEqual([]);
+    expect(scenario.router.primary()).toBe('source');
+  });
+
+  it('rolls back from the control rows alone after terminate', async () => {
+    scenario.startTraffic();
+    const handle = await scenario.start({ ...FAST, soakMs: 600_000 });
+    await scenario.until(handle, 'soak');
+    await handle.terminate();
+    const rollback = await scenario.startOther('rollbackMigration', {});
+    expect(await rollback.result()).toMatchObject({ outcome: 'rolled back' });
+    await scenario.endTraffic();
+    expect(await scenario.lost('source')).toEqual([]);
+    expect(scenario.leftInSource()).toEqual([]);
+  });
+
+  it('pauses the copy, resumes it, and ends as cancelled after a cancel', async () => {
+    const handle = await scenario.start({
+      ...FAST,
+      copy: { maxRowsPerSecond: 2_000, batchRows: 100, batchBytes: 1_000 },
+    });
+    await scenario.until(handle, 'copy');
+    await handle.signal('pause');
+    await scenario.until(handle, 'copy', (status) => status.paused);
+    await handle.signal('resume');
+    await scenario.until(handle, 'indexes');
+    await handle.cancel();
+    await expect(handle.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
+    expect(scenario.leftInSource()).toEqual([]);
+  });
+
+  it.each([
+    [['a list'], 'InvalidInput', /input/i],
+    [{ shift: { stages: [50, 101] } }, 'InvalidInput', /shift\.stages/],
+    [{ sauce: 'x' }, 'InvalidInput', /sauce/],
+    [{ source: 'unheard-of' }, 'UnknownConnection', /UNHEARD_OF_URL/],
+  ])('refuses the input %j at once', async (input, type, message) => {
+    const handle = await scenario.start(input);
+    const failure = await failureOf(handle.result());
+    expect(failure.type).toBe(type);
+    expect(failure.message).toMatch(message);
+    expect(scenario.leftInSource()).toEqual([]);
+  });
+
+  it('refuses a target that is not empty, by name, before anything is changed', async () => {
+    await scenario.databases.target.query('CREATE TABLE precious (id int)');
+    const handle = await scenario.start(FAST);
+    const failure = await failureOf(handle.result());
+    expect(failure).toMatchObject({ type: 'TargetNotEmpty', message: expect.stringContaining('"precious"') });
+    expect(scenario.leftInSource()).toEqual([]);
+  });
+
+  it('verifies on its own, and fails visibly where the databases differ', async () => {
+    const handle = await scenario.start({ ...FAST, soakMs: 600_000 });
+    await scenario.until(handle, 'soak');
+    const equal = await scenario.startOther('verifyDatabases', {});
+    expect(await equal.result()).toMatchObject({ equal: true });
+    await scenario.databases.target.query(`SET session_replication_role = replica;
+      ALTER TABLE counter DISABLE TRIGGER ALL; UPDATE counter SET note = 'changed behind our back' WHERE id = 7`);
+    const different = await scenario.client.workflow.start('verifyDatabases', {
+      taskQueue: (await equal.describe()).taskQueue,
+      workflowId: `${scenario.workflowId}-again`,
+      args: [{}],
+    });
+    const failure = await failureOf(different.result());
+    expect(failure.type).toBe('Mismatch');
+  });
+});
