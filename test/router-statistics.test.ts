@@ -110,7 +110,9 @@ describe('reports', () => {
     await until(() => db.stats().readPercent === 100);
     for (let i = 0; i < 7; i += 1) await db.query('SELECT * FROM items');
     await db.write(`INSERT INTO items VALUES (1, 'a', 1)`);
-    await expect(db.write(`INSERT INTO items VALUES (1, 'a', 1)`)).rejects.toThrow(/UNIQUE/);
+    await expect(db.write(`INSERT INTO items VALUES (1, 'a', 1)`)).rejects.toMatchObject({
+      code: 'SQLITE_CONSTRAINT_PRIMARYKEY',
+    });
     await db.close();
     expect(await reported()).toEqual([
       { instance: 'one', side: 'source', operation: 'write', count: 2, errors: 1, latencies: 1 },

@@ -304,6 +304,16 @@ describe('the rollback', () => {
     await pair.targetControl(`state = 'open', deadline = NULL`);
     await write;
     expect(runs).toBe(2);
+    // Raised and lifted again before the write met it.
+    let lifted = 0;
+    await db.transaction(async (tx) => {
+      lifted += 1;
+      await tx.write('SET TRANSACTION ISOLATION LEVEL SERIALIZABLE');
+      await tx.query('SELECT n FROM items');
+      if (lifted === 1) await pair.targetControl(`deadline = now()`);
+      await tx.write('UPDATE items SET n = 5 WHERE id = 1');
+    });
+    expect(lifted).toBe(2);
     const own = db.transaction(async (tx) => {
       runs += 1;
       await tx.write('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');

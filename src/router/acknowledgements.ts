@@ -1,12 +1,13 @@
 /**
  * Dual writes: a write is acknowledged when replay has passed its log position, so that both databases have it, or
- * after its timeout. One poller serves all writes that wait.
+ * after its timeout. One poller serves all writes that wait. After a timeout no further write waits until replay has
+ * passed the late one: while nobody replays, the application must not pay the timeout with every write.
  */
 import type { Target } from './target.ts';
 
 const POLL_MS = 5;
-/** A target that does not answer is not asked as often. */
-const UNREACHABLE_POLL_MS = 100;
+/** A target that does not answer or is late is not asked as often. */
+const SLOW_POLL_MS = 100;
 
 interface Waiter {
   position: number;
@@ -17,18 +18,24 @@ interface Waiter {
 export class Acknowledgements {
   readonly #target: Target;
   #waiters: Waiter[] = [];
+  /** Position of the newest write that ran out of time, until replay passes it. */
+  #late: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #looking = false;
-  readonly #onExpired: (writes: number) => void;
+  readonly #onExpired: (writes: number, waited: boolean) => void;
 
-  /** @param onExpired called with how many writes ran out of time together */
-  constructor(target: Target, onExpired: (writes: number) => void) {
+  /** @param onExpired called with how many writes go on without the target, and whether they have waited for it */
+  constructor(target: Target, onExpired: (writes: number, waited: boolean) => void) {
     this.#target = target;
     this.#onExpired = onExpired;
   }
 
   /** Resolves to whether the target has everything up to `position`; never rejects. */
   wait(position: number, timeoutMs: number): Promise<boolean> {
+    if (this.#late !== undefined) {
+      this.#onExpired(1, false);
+      return Promise.resolve(false);
+    }
     return new Promise((resolve) => {
       this.#waiters.push({ position, deadline: performance.now() + timeoutMs, resolve });
       if (this.#timer === undefined) this.#tick();
@@ -41,28 +48,42 @@ export class Acknowledgements {
 
   /** Nobody replays any more, so nobody waits. */
   release(): void {
+    this.#late = undefined;
     this.#settle(() => true, false);
   }
 
   #tick(): void {
     this.#timer = undefined;
     this.#expire();
-    if (this.#waiters.length === 0) return;
+    if (this.#idle) return;
     if (!this.#looking) {
       this.#looking = true;
       // A hanging target must not hold up the timeouts: the ticks go on without it.
       void this.#target.look().then((view) => {
         this.#looking = false;
-        if (view.control === 'present') this.#settle((waiter) => waiter.position <= view.row.position, true);
+        if (view.control !== 'present') return;
+        if (this.#late !== undefined && this.#late <= view.row.position) this.#late = undefined;
+        this.#settle((waiter) => waiter.position <= view.row.position, true);
       });
     }
-    this.#timer = setTimeout(() => this.#tick(), this.#target.reachable ? POLL_MS : UNREACHABLE_POLL_MS);
+    const brisk = this.#target.reachable && this.#late === undefined;
+    this.#timer = setTimeout(() => this.#tick(), brisk ? POLL_MS : SLOW_POLL_MS);
+    // Nobody waits for the look that ends a lateness.
+    if (this.#waiters.length === 0) this.#timer.unref();
+  }
+
+  get #idle(): boolean {
+    return this.#waiters.length === 0 && this.#late === undefined;
   }
 
   #expire(): void {
     const now = performance.now();
-    const expired = this.#settle((waiter) => waiter.deadline <= now, false);
-    if (expired > 0) this.#onExpired(expired);
+    const expired = this.#waiters.filter((waiter) => waiter.deadline <= now);
+    if (expired.length === 0) return;
+    this.#late = Math.max(...expired.map((waiter) => waiter.position));
+    // Those that came after them would only wait for the same.
+    const writes = this.#settle(() => true, false);
+    this.#onExpired(writes, true);
   }
 
   #settle(isDone: (waiter: Waiter) => boolean, both: boolean): number {
@@ -72,7 +93,7 @@ export class Acknowledgements {
       waiter.resolve(both);
       return false;
     });
-    if (this.#waiters.length === 0) {
+    if (this.#idle) {
       clearTimeout(this.#timer);
       this.#timer = undefined;
     }

@@ -1,8 +1,6 @@
 /** The application's way to its database while it moves: in place of the raw driver, before, during and after a migration. */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import Database from 'better-sqlite3';
-import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Side } from '../contract.ts';
 import type {
@@ -115,7 +113,9 @@ export class DatabaseConnection {
       );
       const instance = options.instance ?? `${hostname()}:${process.pid}:${randomBytes(3).toString('hex')}`;
       this.#target = target;
-      this.#acknowledgements = new Acknowledgements(target, (writes) => this.#notAcknowledged(writes));
+      this.#acknowledgements = new Acknowledgements(target, (writes, waited) =>
+        this.#notAcknowledged(writes, waited),
+      );
       this.#shadow = new ShadowReads(this.#source, target, this.#alerts, readTimeoutMs);
       this.#reporter = new Reporter(
         target,
@@ -298,7 +298,9 @@ export class DatabaseConnection {
     // All who waited for the switch come at once: nothing was sent where the pool had no connection left for them.
     if (waited && driverCode(error) === 'TargetUnreachable') return true;
     if (driverCode(error) !== '40001') return false;
-    // Above READ COMMITTED a fence shows as a serialization failure; any other is the application's.
+    // Above READ COMMITTED a fence shows as a serialization failure, raised in its trigger even if it has been lifted
+    // since; any other is the application's.
+    if ((error as { where?: string }).where?.includes('fence()') === true) return true;
     const view = await this.#target.lookAnew();
     return view.control === 'present' && !acceptsWrites(view.row);
   }
@@ -307,10 +309,8 @@ export class DatabaseConnection {
     if (driverCode(error) === 'OutcomeUnknown') {
       this.#alerts.raise('outcome_unknown', (error as CrossfadeError).message);
     }
-    const ours =
-      error instanceof CrossfadeError ||
-      error instanceof Database.SqliteError ||
-      error instanceof pg.DatabaseError;
+    // Every error of ours and of the drivers has a code.
+    const ours = driverCode(error) !== '';
     // A callback that throws by itself has been served well.
     if (ours) this.#statistics.failed(side, 'write');
     else this.#statistics.done(side, 'write', ms);
@@ -333,8 +333,10 @@ export class DatabaseConnection {
     this.#ownWrites.note(key, written.position);
   }
 
-  #notAcknowledged(writes: number): void {
+  #notAcknowledged(writes: number, waited: boolean): void {
     this.#statistics.dualWriteFailures(writes);
+    // One alert per lateness; the writes that follow are counted.
+    if (!waited) return;
     this.#alerts.raise(
       'dual_write_failure',
       `${writes} write${writes === 1 ? ' was' : 's were'} acknowledged before the target had ${writes === 1 ? 'it' : 'them'}: ` +

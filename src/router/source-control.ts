@@ -61,7 +61,7 @@ export class SourceControl {
     try {
       row = this.#look.get() as number[] | undefined;
     } catch (error) {
-      if (!messageOf(error).startsWith('no such table')) throw error;
+      if (!messageOf(error).includes('no such table')) throw error;
       // The migration has finished or was rolled back.
       this.#look = undefined;
       return this.look();
