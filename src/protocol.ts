@@ -41,6 +41,8 @@ export const FENCED = 'crossfade: fenced';
 export const SQLSTATE_FENCED = 'CF001';
 /** SQLSTATE raised where a writer's lease was taken over. */
 export const SQLSTATE_LEASE_LOST = 'CF002';
+/** SQLSTATE raised where a batch of replay may not end in the middle of the log any more. */
+export const SQLSTATE_WHOLE_BATCHES = 'CF003';
 
 /**
  * Advisory lock that writers on PostgreSQL share and the fence takes exclusively; the bytes of "crossfad".

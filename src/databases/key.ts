@@ -72,17 +72,28 @@ export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
     case 'double':
       return typeof value === 'number' ? (Object.is(value, -0) ? '-0' : String(value)) : null;
     case 'numeric':
-      return typeof value === 'bigint' || typeof value === 'number' ? String(value) : null;
+      return typeof value === 'bigint' || Number.isFinite(value) ? String(value) : null;
     case 'bytea':
       return Buffer.isBuffer(value) ? `\\x${value.toString('hex')}` : null;
     case 'timestamp':
-      return typeof value === 'string' && /^\d{4}-[01]\d-[0-3]\d [0-2]\d:[0-5]\d:[0-5]\d$/.test(value) ? value : null;
+      return typeof value === 'string' && isDatetime(value) ? value : null;
     case 'date':
-      return typeof value === 'string' && /^\d{4}-[01]\d-[0-3]\d$/.test(value) ? value : null;
+      return typeof value === 'string' && isDate(value) ? value : null;
     case 'text':
     case 'json':
       return typeof value === 'string' && !value.includes('\0') ? value : null;
   }
+}
+
+/** Is it a day of the calendar from the year 1 on? PostgreSQL fails on 0000-00-00 and 2024-02-30. */
+function isDate(text: string): boolean {
+  if (!/^\d{4}-\d\d-\d\d$/.test(text) || text < '0001') return false;
+  const day = new Date(`${text}T00:00:00Z`);
+  return !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text);
+}
+
+function isDatetime(text: string): boolean {
+  return isDate(text.slice(0, 10)) && /^ (?:[01]\d|2[0-3])(?::[0-5]\d){2}$/.test(text.slice(10));
 }
 
 /** Kinds of a table's key columns, in key order. */
@@ -107,6 +118,8 @@ export function arrayLiteral(values: string[]): string {
  */
 export function keysAsRows(table: TablePlan, keys: string[][]): string {
   const types = keyTypes(table);
-  const arrays = types.map((type, i) => `${arrayLiteral(keys.map((key) => key[i]!))}::${type.replace(/ COLLATE .*$/, '')}[]`);
+  const arrays = types.map(
+    (type, i) => `${arrayLiteral(keys.map((key) => key[i]!))}::${type.replace(/ COLLATE .*$/, '')}[]`,
+  );
   return `unnest(${arrays.join(', ')}) AS d(${types.map((_, i) => `k${i}`).join(', ')})`;
 }

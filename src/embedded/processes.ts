@@ -33,7 +33,7 @@ async function commandLine(pid: number): Promise<string> {
     // Slim containers have no ps.
     if (process.platform === 'linux')
       return (await readFile(`/proc/${pid}/cmdline`, 'utf8')).replaceAll('\0', ' ');
-    const { stdout } = await run('ps', ['-o', 'stat=,args=', '-p', String(pid)]);
+    const { stdout } = await run('ps', ['-ww', '-o', 'stat=,args=', '-p', String(pid)]);
     return stdout.trimStart().startsWith('Z') ? '' : stdout;
   } catch {
     // Both fail where the process has ended in the meantime.

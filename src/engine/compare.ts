@@ -46,9 +46,13 @@ function sameCell(kind: ColumnKind, a: string, b: string): boolean {
   if (a === b) return true;
   if (a === '\\N' || b === '\\N') return false;
   if (kind === 'double') return Object.is(double(a), double(b));
-  // Integral numerics are compared as written: beyond 2^53 a double would confuse them.
-  if (kind === 'numeric') return !(/^-?\d+$/.test(a) && /^-?\d+$/.test(b)) && Number(a) === Number(b);
+  if (kind === 'numeric') return sameNumeric(a.replace(/\.0+$/, ''), b.replace(/\.0+$/, ''));
   return false;
+}
+
+/** Whole numbers are compared as written: beyond 2^53 a double would confuse them. */
+function sameNumeric(a: string, b: string): boolean {
+  return /^-?\d+$/.test(a) && /^-?\d+$/.test(b) ? a === b : Number(a) === Number(b);
 }
 
 function double(text: string): number {

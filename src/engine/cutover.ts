@@ -15,7 +15,7 @@ import type { TargetLease } from '../databases/postgres/lease.ts';
 import { installCaptureSql } from '../databases/postgres/triggers.ts';
 import { dropCapture, dropFence, installFence, suspendTriggers } from '../databases/sqlite/capture.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
-import { CONTROL_TABLE, LEASE_TABLE, NOW_MS, takeLease } from '../databases/sqlite/control.ts';
+import { CONTROL_TABLE, holdLease, LEASE_TABLE, NOW_MS, takeLease } from '../databases/sqlite/control.ts';
 import { logHead } from '../databases/sqlite/log.ts';
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
 import type { Endpoints } from './endpoints.ts';
@@ -37,6 +37,8 @@ export interface CutoverOptions {
 
 /** How long replay may take to catch up before the fence; nobody waits for it. */
 const CATCH_UP_MS = 5 * 60_000;
+/** A step of replay that took no longer than this share of the pause leaves so little behind that the pause suffices. */
+const SHORT_STEP_SHARE = 0.05;
 /** The drain may use this share of the pause; the rest is for the checks and the commit point. */
 const DRAIN_SHARE = 0.6;
 
@@ -54,38 +56,44 @@ interface MovedRow {
  * @throws CrossfadeError LeaseLost, connection errors; a later attempt reads the source's row and goes on from it
  */
 export async function cutOver(options: CutoverOptions): Promise<CutoverReport> {
-  const { endpoints, sourceLease } = options;
+  const { endpoints } = options;
   const db = openSource(endpoints.sourcePath, 'write');
   try {
-    const row = readRow(db, options.maxPauseMs);
+    const row = await begin(db, options);
     if (row.state === 'moved') {
       // An attempt before this one passed the commit point and died: only roll forward.
       await openTarget(endpoints, row.epoch, row.open_token ?? '');
       return { outcome: 'moved', epoch: row.epoch, pauseMs: Math.round(row.since_fence ?? 0), drained: 0 };
     }
-    await liftFence(db, options);
     const replayer = await Replayer.open(endpoints, options.replayLease);
-    const verifier = await Verifier.open(endpoints, 'crossfade cutover');
     try {
-      return await new Cutover(options, db, replayer, verifier).run();
-    } catch (error) {
-      if (error instanceof CrossfadeError && error.code === 'CutoverReturned') {
-        return {
-          outcome: 'returned',
-          epoch: sourceLease.epoch,
-          pauseMs: 0,
-          drained: 0,
-          reason: error.message,
-        };
+      const verifier = await Verifier.open(endpoints, 'crossfade cutover');
+      try {
+        return await new Cutover(options, db, replayer, verifier).run();
+      } finally {
+        await verifier.close();
       }
-      throw error;
     } finally {
-      await verifier.close();
       await replayer.close();
     }
   } finally {
     db.close();
   }
+}
+
+/**
+ * Takes the lease in the transaction that looks at the row: an attempt before this one can neither fence nor commit
+ * after it, and if it has passed the commit point already, the row says so. A fence that it left is lifted.
+ */
+function begin(db: Database.Database, options: CutoverOptions): Promise<MovedRow> {
+  return writeTransaction(db, () => {
+    const row = readRow(db, options.maxPauseMs);
+    if (row.state !== 'moved') {
+      takeLease(db, options.sourceLease);
+      liftFence(db, options.sourceLease.epoch);
+    }
+    return row;
+  });
 }
 
 class Cutover {
@@ -104,9 +112,15 @@ class Cutover {
   }
 
   async run(): Promise<CutoverReport> {
-    await this.prepare();
+    try {
+      await this.prepare();
+    } catch (error) {
+      if (error instanceof CrossfadeError && error.code === 'CutoverReturned') return this.report(error, 0);
+      throw error;
+    }
     const before = this.replayer.applied;
     const fencedAt = await this.fence();
+    const { epoch: from } = this.options.sourceLease;
     try {
       const deadline = fencedAt + this.options.maxPauseMs;
       await this.within(deadline, this.drainAndCheck(fencedAt));
@@ -115,14 +129,24 @@ class Cutover {
       const moved = readRow(this.db, this.options.maxPauseMs);
       // The commit's reply may be lost; the row tells what happened.
       if (moved.state !== 'moved' || moved.open_token !== this.token) {
-        await liftFence(this.db, this.options);
-        throw this.returned(messageOf(error), error);
+        await writeTransaction(this.db, () => liftFence(this.db, from, this.token));
+        return this.report(error, performance.now() - fencedAt);
       }
     }
-    const epoch = this.options.sourceLease.epoch + 1;
+    const epoch = from + 1;
     await openTarget(this.options.endpoints, epoch, this.token);
     const pauseMs = Math.round(performance.now() - fencedAt);
     return { outcome: 'moved', epoch, pauseMs, drained: this.replayer.applied - before };
+  }
+
+  /** The state before the cutover holds again. */
+  private report(error: unknown, pauseMs: number): CutoverReport {
+    const reason =
+      error instanceof CrossfadeError && error.code === 'CutoverReturned'
+        ? error.message
+        : this.returned(messageOf(error)).message;
+    const { epoch } = this.options.sourceLease;
+    return { outcome: 'returned', epoch, pauseMs: Math.round(pauseMs), drained: 0, reason };
   }
 
   /** Step 1: everything that needs no fence. */
@@ -160,7 +184,7 @@ class Cutover {
     let at = 0;
     await writeTransaction(this.db, () => {
       at = performance.now();
-      takeLease(this.db, sourceLease);
+      holdLease(this.db, sourceLease);
       installFence(this.db, this.replayer.plan.tables);
       const fenced = this.db
         .prepare(
@@ -192,6 +216,7 @@ class Cutover {
     await writeTransaction(
       this.db,
       () => {
+        holdLease(this.db, sourceLease);
         const head = logHead(this.db);
         if (head.position !== applied.position || head.token !== applied.token) {
           throw this.returned(
@@ -215,11 +240,15 @@ class Cutover {
     );
   }
 
+  /** Applies until a step is short: while the source takes writes there may always be one more. */
   private async catchUp(): Promise<void> {
     const giveUpAt = performance.now() + CATCH_UP_MS;
-    while ((await this.replayer.step()) > 0) {
-      if (performance.now() > giveUpAt) throw this.returned('replay does not catch up with the writes');
+    const shortMs = this.options.maxPauseMs * SHORT_STEP_SHARE;
+    for (;;) {
+      const started = performance.now();
       if (this.options.signal.aborted) throw this.returned('the cutover was cancelled before its fence');
+      if ((await this.replayer.step()) === 0 || performance.now() - started < shortMs) return;
+      if (performance.now() > giveUpAt) throw this.returned('replay does not catch up with the writes');
     }
   }
 
@@ -270,17 +299,19 @@ function shown(mismatch: Mismatch): string {
   return `table "${mismatch.table}", key ${mismatch.key}${column}, ${mismatch.kind}`;
 }
 
-/** Lifts a fence of this epoch; nothing happens where there is none or the commit point was passed. */
-async function liftFence(db: Database.Database, options: CutoverOptions): Promise<void> {
-  await writeTransaction(db, () => {
-    const lifted = db
-      .prepare(
-        `UPDATE ${CONTROL_TABLE} SET state = 'open', fence_token = NULL, deadline = NULL
-          WHERE id = 1 AND state = 'fencing' AND epoch = ?`,
-      )
-      .run(options.sourceLease.epoch);
-    if (lifted.changes === 1) dropFence(db);
-  });
+/**
+ * Lifts a fence of this epoch; nothing happens where there is none or the commit point was passed. Runs in the
+ * caller's write transaction.
+ * @param token lifts the fence of that attempt only
+ */
+export function liftFence(db: Database.Database, epoch: number, token: string | null = null): void {
+  const lifted = db
+    .prepare(
+      `UPDATE ${CONTROL_TABLE} SET state = 'open', fence_token = NULL, deadline = NULL
+        WHERE id = 1 AND state = 'fencing' AND epoch = ? AND (? IS NULL OR fence_token = ?)`,
+    )
+    .run(epoch, token, token);
+  if (lifted.changes === 1) dropFence(db);
 }
 
 function readRow(db: Database.Database, maxPauseMs: number): MovedRow {

@@ -1,6 +1,8 @@
 /** Ends of a migration: finish, and the clean-up of the source after a rollback. */
 import { existsSync } from 'node:fs';
-import { CrossfadeError } from '../errors.ts';
+import type pg from 'pg';
+import type { TablePlan } from '../contract.ts';
+import { CrossfadeError, driverCode } from '../errors.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import { removeTriggersSql } from '../databases/postgres/triggers.ts';
 import { removeAll } from '../databases/sqlite/capture.ts';
@@ -19,9 +21,16 @@ import { ReverseReplayer } from './reverse.ts';
 import type { SourceLease } from './source-control.ts';
 import { readPlan } from './store.ts';
 
+/** How long the last catching up may take: the target keeps taking writes, so it has no end of its own. */
+const CATCH_UP_MS = 60_000;
+/** The target is primary: its writers wait for a trigger's removal no longer than this. */
+const DDL_LOCK_TIMEOUT = '500ms';
+const DDL_ATTEMPTS = 60;
+
 /**
  * Ends reverse replication after one last drain, and with it the way back. The source keeps a read-only marker, or
  * nothing of ours. Idempotent.
+ * @throws CrossfadeError OutcomeUnknown where the target is not primary
  */
 export async function finishMigration(
   endpoints: Endpoints,
@@ -30,30 +39,56 @@ export async function finishMigration(
 ): Promise<void> {
   const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade finish' });
   try {
-    const { rows } = await client.query<{ finished: boolean }>(
-      'SELECT finished_at IS NOT NULL AS finished FROM crossfade.control WHERE id = 1',
-    );
-    if (rows[0]?.finished !== true) {
+    if (!(await isFinished(client))) {
       await drainReverse(endpoints, lease);
-      const plan = await readPlan(client);
-      await client.query(
-        [
-          ...plan.tables.flatMap(removeTriggersSql),
-          'TRUNCATE crossfade.log',
-          'UPDATE crossfade.control SET finished_at = clock_timestamp() WHERE id = 1',
-        ].join(';\n'),
+      // From here on nothing goes back, so the capture that is removed next cannot be missed by a rollback.
+      const { rowCount } = await client.query(
+        `UPDATE crossfade.control SET finished_at = clock_timestamp() WHERE id = 1 AND state = 'open' AND epoch = $1`,
+        [lease.epoch],
       );
+      if (rowCount !== 1) {
+        throw new CrossfadeError(
+          'OutcomeUnknown',
+          `target: it is not primary in epoch ${lease.epoch} any more, so the migration cannot finish`,
+        );
+      }
     }
+    const plan = await readPlan(client);
+    for (const table of plan.tables) await removeTriggers(client, table);
+    await client.query('TRUNCATE crossfade.log');
   } finally {
     await client.end();
   }
   await leaveSource(endpoints, source);
 }
 
+async function isFinished(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ finished: boolean }>(
+    'SELECT finished_at IS NOT NULL AS finished FROM crossfade.control WHERE id = 1',
+  );
+  return rows[0]?.finished === true;
+}
+
+/** One table at a time and not waiting long for its lock, behind which the application's statements would queue. */
+async function removeTriggers(client: pg.Client, table: TablePlan): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await client.query(
+        [`SET LOCAL lock_timeout = '${DDL_LOCK_TIMEOUT}'`, ...removeTriggersSql(table)].join(';\n'),
+      );
+      return;
+    } catch (error) {
+      // 55P03 lock not available, 40P01 deadlock.
+      if (!['55P03', '40P01'].includes(driverCode(error)) || attempt === DDL_ATTEMPTS) throw error;
+      await client.query('SELECT pg_sleep(0.5)');
+    }
+  }
+}
+
 async function drainReverse(endpoints: Endpoints, lease: SourceLease): Promise<void> {
   const replayer = await ReverseReplayer.open(endpoints, lease);
   try {
-    while ((await replayer.step()) > 0);
+    await replayer.catchUp(performance.now() + CATCH_UP_MS);
   } finally {
     await replayer.close();
   }

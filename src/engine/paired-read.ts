@@ -11,8 +11,9 @@ import type { TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { keyInput, keyKinds, keysAsRows, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
 import { copyOut } from '../databases/postgres/copy-stream.ts';
+import { loggedKey } from '../databases/postgres/copy-text.ts';
 import { toCopyText } from '../databases/sqlite/encode.ts';
-import { keysAfter, type ChangedKeys } from '../databases/sqlite/log.ts';
+import { keysAfter, reachesBack, type ChangedKeys } from '../databases/sqlite/log.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
 import { differences, type Difference } from './compare.ts';
 
@@ -38,28 +39,47 @@ export async function onTargetSnapshot<T>(
   }
 }
 
-/** Compares the rows of the given keys. */
+/**
+ * Compares the rows of the given keys.
+ * @param sourceIsPrimary false: the target is, and what its log still names has not come back yet
+ */
 export async function compareKeys(
   db: Database.Database,
   client: pg.Client,
   staged: ChangedKeys,
   table: TablePlan,
   keys: KeyValue[][],
+  sourceIsPrimary: boolean,
 ): Promise<KeyComparison> {
-  return onTargetSnapshot(client, async (position) => {
-    const source = readTransaction(db, () => ({
-      text: sourceRows(staged, table, keys),
-      touched: touched(db, table, position),
-    }));
+  const compared = await onTargetSnapshot(client, async (position) => {
+    const pending = sourceIsPrimary ? null : await pendingBack(client, table, keys);
+    const source = readTransaction(db, () =>
+      sourceIsPrimary && !reachesBack(db, position)
+        ? null
+        : { text: sourceRows(staged, table, keys), touched: pending ?? touched(db, table, position) },
+    );
+    // The log was trimmed between the two snapshots.
+    if (source === null) return null;
     const target = await targetRows(client, table, keys);
     const decided = differences(table, source.text, target).filter(({ key }) => !source.touched.has(key));
     return { differences: decided, undecided: keys.filter((key) => source.touched.has(keyText(key))).length };
   });
+  return compared ?? compareKeys(db, client, staged, table, keys, sourceIsPrimary);
 }
 
-/** Keys of the table that the log names after the position. */
+/** Keys of the table that the source's log names after the position. */
 function touched(db: Database.Database, table: TablePlan, position: bigint): Set<string> {
   return new Set(keysAfter(db, table, position).map(keyText));
+}
+
+/** Keys of the table that the target's log names, all of `keys` after a TRUNCATE. */
+async function pendingBack(client: pg.Client, table: TablePlan, keys: KeyValue[][]): Promise<Set<string>> {
+  const { rows } = await client.query<{ key: string[] | null }>(
+    'SELECT key FROM crossfade.log WHERE table_id = $1',
+    [table.id],
+  );
+  if (rows.some(({ key }) => key === null)) return new Set(keys.map(keyText));
+  return new Set(rows.map(({ key }) => keyText(loggedKey(table, key!))));
 }
 
 function sourceRows(staged: ChangedKeys, table: TablePlan, keys: KeyValue[][]): Buffer {

@@ -4,7 +4,7 @@ import type { Progress } from '../contract.ts';
 import { CrossfadeError } from '../errors.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import type { TargetLease } from '../databases/postgres/lease.ts';
-import { openSource } from '../databases/sqlite/connection.ts';
+import { openSource, SourceFile } from '../databases/sqlite/connection.ts';
 import { trimLog } from '../databases/sqlite/log.ts';
 import { isBusy, writeTransaction } from '../databases/sqlite/transaction.ts';
 import { pause, type Endpoints } from './endpoints.ts';
@@ -48,6 +48,7 @@ export async function replayLoop(options: LoopOptions, lease: TargetLease): Prom
 
 async function follow(options: LoopOptions, replayer: Replayer): Promise<void> {
   const watch = new SourceWatch(replayer.db, replayer.plan);
+  const file = new SourceFile(options.endpoints.sourcePath);
   const version = replayer.db.prepare('PRAGMA data_version').pluck();
   let seen: unknown;
   let dutiesAt = 0;
@@ -63,6 +64,7 @@ async function follow(options: LoopOptions, replayer: Replayer): Promise<void> {
     }
     if (performance.now() >= dutiesAt) {
       dutiesAt = performance.now() + DUTIES_MS;
+      file.proveSame();
       await duties(options, replayer);
       // A table whose copy has ended is taken up although nobody has committed.
       seen = undefined;
@@ -133,7 +135,12 @@ export async function reverseLoop(options: LoopOptions, lease: SourceLease): Pro
 async function followBack(options: LoopOptions, replayer: ReverseReplayer): Promise<void> {
   let dutiesAt = 0;
   let caughtUpAt = performance.now();
+  const file = new SourceFile(options.endpoints.sourcePath);
   while (!options.signal.aborted) {
+    if (performance.now() >= dutiesAt) {
+      file.proveSame();
+      await replayer.mend();
+    }
     const lookedAt = performance.now();
     const applied = await replayer.step();
     if (applied === 0) {
@@ -148,7 +155,7 @@ async function followBack(options: LoopOptions, replayer: ReverseReplayer): Prom
         head: replayer.applied + (await replayer.backlog()),
         lagMs: Math.round(performance.now() - caughtUpAt),
         changes: replayer.applied,
-        quarantined: 0,
+        quarantined: await replayer.refused(),
       });
     }
   }

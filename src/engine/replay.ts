@@ -4,8 +4,10 @@
  */
 import { setImmediate as yieldToLoop } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
+import type pg from 'pg';
 import type { Plan, TablePlan } from '../contract.ts';
-import { CrossfadeError } from '../errors.ts';
+import { CrossfadeError, driverCode } from '../errors.ts';
+import { SQLSTATE_WHOLE_BATCHES } from '../protocol.ts';
 import { applyBatch, mayActAsReplica, type Applier, type Quarantined } from '../databases/postgres/apply.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import {
@@ -77,7 +79,7 @@ export class Replayer {
       try {
         await takeLease(client, lease);
         const { position, token, wholeBatches } = await readCheckpoint(client);
-        const quarantined = (await client.query('SELECT 1 FROM crossfade.quarantine LIMIT 1')).rowCount === 1;
+        const quarantined = await hasQuarantine(client);
         return new Replayer(
           db,
           { client, lease, replica: await mayActAsReplica(client) },
@@ -137,9 +139,18 @@ export class Replayer {
       this.caughtUpAt = readAt;
       return 0;
     }
-    const end = await this.applyRange(from.position, live, this.wholeBatches ? null : BATCH_CHANGES, (to) =>
-      this.checkpointSql(to, head.position, readAt),
-    );
+    const whole = this.wholeBatches;
+    let end: LogHead;
+    try {
+      end = await this.applyRange(from.position, live, whole ? null : BATCH_CHANGES, (to) => {
+        const sql = this.checkpointSql(to, head.position, readAt);
+        return whole ? sql : `SELECT crossfade.partial_batch(); ${sql}`;
+      });
+    } catch (error) {
+      if (driverCode(error) !== SQLSTATE_WHOLE_BATCHES) throw error;
+      this.wholeBatches = true;
+      return this.step();
+    }
     this.checkpoint = end;
     if (end.position >= head.position) this.caughtUpAt = readAt;
     return Number(end.position - from.position);
@@ -206,6 +217,8 @@ export class Replayer {
     this.copied = await readCopied(this.applier.client);
     for (const table of this.copied.values()) {
       if (table.state !== 'copied') continue;
+      // The copy may have set rows aside that are mended by now.
+      this.quarantineMayHave ||= await hasQuarantine(this.applier.client);
       let from = table.replayedTo!;
       // The table's copy may have begun after the checkpoint: then it is ahead, and live from there on.
       const goal = this.checkpoint.position;
@@ -302,4 +315,8 @@ export class Replayer {
   private noteQuarantine(quarantined: Quarantined[]): void {
     if (quarantined.length > 0) this.quarantineMayHave = true;
   }
+}
+
+async function hasQuarantine(client: pg.Client): Promise<boolean> {
+  return (await client.query('SELECT 1 FROM crossfade.quarantine LIMIT 1')).rowCount === 1;
 }

@@ -3,22 +3,33 @@
  * without loss exists. PostgreSQL commits in no order that numbers tell, so the log is consumed by deleting exactly
  * what was applied, never by a high-water mark.
  */
+import { randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import type Database from 'better-sqlite3';
 import type { Plan, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
-import { keysAsRows, type KeyValue } from '../databases/key.ts';
+import { keysAsRows, keyText, type KeyValue } from '../databases/key.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
-import { sqliteValue } from '../databases/postgres/copy-text.ts';
+import { loggedKey, sqliteValue } from '../databases/postgres/copy-text.ts';
+import {
+  applicationName,
+  holdLeaseSql,
+  leaseError,
+  takeLease as takeTargetLease,
+  type TargetLease,
+} from '../databases/postgres/lease.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { takeLease } from '../databases/sqlite/control.ts';
-import { Receiver, type Refused } from '../databases/sqlite/receive.ts';
+import { Receiver, type BatchTokens, type Refused } from '../databases/sqlite/receive.ts';
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { SourceLease } from './source-control.ts';
 import { readPlan, tablesById } from './store.ts';
+import { mendCapture } from './target-watch.ts';
 
 const ROWS_PER_FETCH = 2_000;
+/** A step that took no longer leaves so little behind that a pause can wait for it. */
+const SHORT_STEP_MS = 250;
 
 /** What a snapshot of the reverse log asks for. */
 interface LogSnapshot {
@@ -26,6 +37,9 @@ interface LogSnapshot {
   sequences: string[];
   /** Distinct keys per table as the target's texts; `all` after a TRUNCATE. */
   tables: Map<number, { keys: string[][]; all: boolean }>;
+  /** The last batch that the target noted, and whether it has rows in quarantine. */
+  noted: string | null;
+  quarantined: boolean;
 }
 
 export class ReverseReplayer {
@@ -35,29 +49,37 @@ export class ReverseReplayer {
   /** Log rows consumed since this replayer began. */
   applied = 0;
 
+  /** In the source, for what is applied; and in the target, for what is consumed. */
   private readonly lease: SourceLease;
+  private readonly targetLease: TargetLease;
   private readonly receiver: Receiver;
   private readonly tables: Map<number, TablePlan>;
 
-  private constructor(db: Database.Database, client: pg.Client, plan: Plan, lease: SourceLease) {
+  private constructor(
+    db: Database.Database,
+    client: pg.Client,
+    plan: Plan,
+    leases: { source: SourceLease; target: TargetLease },
+  ) {
     this.db = db;
     this.client = client;
     this.plan = plan;
-    this.lease = lease;
+    this.lease = leases.source;
+    this.targetLease = leases.target;
     this.receiver = new Receiver(db);
     this.tables = tablesById(plan);
   }
 
-  /** Opens both databases and takes the source's `reverse` lease. The caller closes it. */
+  /** Opens both databases and takes the source's `reverse` and the target's `replay` lease. The caller closes it. */
   static async open(endpoints: Endpoints, lease: SourceLease): Promise<ReverseReplayer> {
     const db = openSource(endpoints.sourcePath, 'write');
     try {
       await writeTransaction(db, () => takeLease(db, lease));
-      const client = await connectTarget(endpoints.targetUrl, {
-        applicationName: 'crossfade reverse replay',
-      });
+      const target: TargetLease = { ...lease, role: 'replay' };
+      const client = await connectTarget(endpoints.targetUrl, { applicationName: applicationName(target) });
       try {
-        return new ReverseReplayer(db, client, await readPlan(client), lease);
+        await takeTargetLease(client, target);
+        return new ReverseReplayer(db, client, await readPlan(client), { source: lease, target });
       } catch (error) {
         await client.end().catch(() => undefined);
         throw error;
@@ -80,10 +102,35 @@ export class ReverseReplayer {
   async step(): Promise<number> {
     const snapshot = await this.readSnapshot();
     if (snapshot === null) return 0;
-    const refused = await this.receiver.apply(this.lease);
-    await this.consume(snapshot.sequences, refused);
+    const token = randomBytes(8).toString('hex');
+    const refused = await this.receiver.apply(this.lease, { last: token, before: snapshot.noted });
+    await this.consume(snapshot, refused, token);
     this.applied += snapshot.sequences.length;
-    return snapshot.sequences.length;
+    return Math.max(1, snapshot.sequences.length);
+  }
+
+  /**
+   * Applies until a step is short: while the target takes writes there may always be one more.
+   * @returns false where it does not come so far until `giveUpAt`, by performance.now()
+   */
+  async catchUp(giveUpAt: number): Promise<boolean> {
+    for (;;) {
+      const started = performance.now();
+      const applied = await this.step();
+      if (applied === 0 || performance.now() - started < SHORT_STEP_MS) return true;
+      if (performance.now() > giveUpAt) return false;
+    }
+  }
+
+  /** Number of rows that the source refuses; each of them stands against the way back. */
+  async refused(): Promise<number> {
+    const { rows } = await this.client.query<{ n: string }>('SELECT count(*) AS n FROM crossfade.quarantine');
+    return Number(rows[0]?.n ?? 0);
+  }
+
+  /** Has tables compared in full that lost their capture. @returns their names */
+  mend(): Promise<string[]> {
+    return mendCapture(this.client, this.targetLease, this.plan);
   }
 
   /** Changes not yet applied, and the age of the oldest in ms is not known to the log; this is their number. */
@@ -97,12 +144,22 @@ export class ReverseReplayer {
     const { client } = this;
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     try {
+      const notes = await client.query<{ noted: string | null; quarantined: boolean }>(
+        `SELECT reverse_token AS noted, EXISTS (SELECT 1 FROM crossfade.quarantine) AS quarantined
+           FROM crossfade.checkpoint WHERE id = 1`,
+      );
+      const { noted, quarantined } = notes.rows[0] ?? { noted: null, quarantined: false };
       const { rows } = await client.query<[string, number, string[] | null]>({
         text: 'SELECT seq::text, table_id, key FROM crossfade.log ORDER BY seq',
         rowMode: 'array',
       });
-      if (rows.length === 0) return null;
-      const snapshot = collect(rows);
+      const trusted = continues(this.receiver.tokens(), noted);
+      if (rows.length === 0 && trusted) return null;
+      const snapshot: LogSnapshot = { ...collect(rows), noted, quarantined };
+      if (!trusted) {
+        // One of the two was restored, or failed over: nothing of what it seems to have can be relied on.
+        for (const id of this.tables.keys()) snapshot.tables.set(id, { keys: [], all: true });
+      }
       this.receiver.clear();
       for (const [id, changed] of snapshot.tables) {
         const table = this.tables.get(id);
@@ -126,7 +183,7 @@ export class ReverseReplayer {
       const keys = changed.keys.slice(i, i + ROWS_PER_FETCH);
       this.receiver.stageKeys(
         table,
-        keys.map((key) => sourceKey(table, key)),
+        keys.map((key) => loggedKey(table, key)),
       );
       const { rows } = await this.client.query<(string | null)[]>({
         text: `SELECT ${columns} FROM ${keysAsRows(table, keys)} JOIN public.${quoted(table.name)} t ON ${match}`,
@@ -159,27 +216,49 @@ export class ReverseReplayer {
   }
 
   /** Deletes exactly what was applied. A crash before this repeats the batch, which is idempotent. */
-  private async consume(sequences: string[], refused: Refused[]): Promise<void> {
-    await this.client.query('BEGIN');
+  private async consume(snapshot: LogSnapshot, refused: Refused[], token: string): Promise<void> {
+    const { client } = this;
+    await client.query('BEGIN');
     try {
+      if (snapshot.quarantined) await this.heal(snapshot);
       for (const row of refused) {
-        await this.client.query(
+        await client.query(
           `INSERT INTO crossfade.quarantine (table_id, key, reason) VALUES ($1, $2, $3)
              ON CONFLICT (table_id, key) DO UPDATE SET reason = excluded.reason, at = now()`,
           [row.tableId, row.key, row.reason],
         );
       }
-      await this.client.query('DELETE FROM crossfade.log WHERE seq = ANY($1::bigint[])', [sequences]);
-      await this.client.query('COMMIT');
+      await client.query('DELETE FROM crossfade.log WHERE seq = ANY($1::bigint[])', [snapshot.sequences]);
+      await client.query('UPDATE crossfade.checkpoint SET reverse_token = $1 WHERE id = 1', [token]);
+      await client.query(holdLeaseSql(this.targetLease));
+      await client.query('COMMIT');
     } catch (error) {
-      await this.client.query('ROLLBACK').catch(() => undefined);
-      throw error;
+      await client.query('ROLLBACK').catch(() => undefined);
+      throw leaseError(error);
+    }
+  }
+
+  /** Keys of the batch leave the quarantine; those that are refused again come back. */
+  private async heal(snapshot: LogSnapshot): Promise<void> {
+    for (const [id, changed] of snapshot.tables) {
+      const table = this.tables.get(id);
+      if (table === undefined) continue;
+      const keys = changed.all ? null : changed.keys.map((key) => keyText(loggedKey(table, key)));
+      await this.client.query(
+        'DELETE FROM crossfade.quarantine WHERE table_id = $1 AND ($2::text[] IS NULL OR key = ANY($2::text[]))',
+        [id, keys],
+      );
     }
   }
 }
 
-function collect(rows: [string, number, string[] | null][]): LogSnapshot {
-  const snapshot: LogSnapshot = { sequences: [], tables: new Map() };
+/** Does the source have exactly the batches that the target noted, or one more, whose note was lost? */
+function continues(source: BatchTokens | null, noted: string | null): boolean {
+  return source !== null && (source.last === noted || source.before === noted);
+}
+
+function collect(rows: [string, number, string[] | null][]): Pick<LogSnapshot, 'sequences' | 'tables'> {
+  const snapshot: Pick<LogSnapshot, 'sequences' | 'tables'> = { sequences: [], tables: new Map() };
   const seen = new Set<string>();
   for (const [sequence, tableId, key] of rows) {
     snapshot.sequences.push(sequence);
@@ -195,13 +274,6 @@ function collect(rows: [string, number, string[] | null][]): LogSnapshot {
     changed.keys.push(key);
   }
   return snapshot;
-}
-
-function sourceKey(table: TablePlan, key: string[]): KeyValue[] {
-  return table.key.map((name, i) => {
-    const column = table.columns.find((candidate) => candidate.name === name)!;
-    return sqliteValue(key[i]!, column.kind);
-  });
 }
 
 function sourceRow(table: TablePlan, row: (string | null)[]): KeyValue[] {

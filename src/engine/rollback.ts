@@ -6,18 +6,24 @@ import { randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import type { CutoverReport } from '../contract.ts';
 import { CrossfadeError, messageOf } from '../errors.ts';
+import { readQuarantine } from '../databases/postgres/apply.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import { readControl as readTargetControl } from '../databases/postgres/control.ts';
-import { FENCE_LOCK_KEY } from '../protocol.ts';
+import { FENCE_LOCK_KEY, type SourceControlRow } from '../protocol.ts';
 import { schemaFingerprint } from '../databases/sqlite/fingerprint.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
-import { openAgain, readControl as readSourceControl } from '../databases/sqlite/control.ts';
+import { openAgain, readControl as readSourceControl, takeLease } from '../databases/sqlite/control.ts';
 import { retryBusy, writeTransaction } from '../databases/sqlite/transaction.ts';
 import { quoted } from '../databases/identifiers.ts';
-import { rollForward } from './cutover.ts';
+import { readableKey } from './compare.ts';
+import { liftFence as liftSourceFence, rollForward } from './cutover.ts';
 import type { Endpoints } from './endpoints.ts';
 import { ReverseReplayer } from './reverse.ts';
 import type { SourceLease } from './source-control.ts';
+import { targetFault } from './target-watch.ts';
+
+/** How long reverse replay may take to catch up before the fence; nobody waits for it. */
+const CATCH_UP_MS = 5 * 60_000;
 
 export interface WritesBackOptions {
   endpoints: Endpoints;
@@ -33,15 +39,14 @@ export interface WritesBackOptions {
  */
 export async function moveWritesBack(options: WritesBackOptions): Promise<CutoverReport> {
   const { endpoints } = options;
-  const movedEpoch = await sourceMoved(endpoints);
-  if (movedEpoch === null) {
-    return {
-      outcome: 'moved',
-      epoch: options.lease.epoch,
-      pauseMs: 0,
-      drained: 0,
-      reason: 'the writes never left the source',
-    };
+  const source = await sourceOrMoved(options);
+  if (source?.state !== 'moved') {
+    const epoch = source?.epoch ?? options.lease.epoch;
+    const reason =
+      epoch > options.lease.epoch
+        ? 'the writes have been moved back to the source before'
+        : 'the writes never left the source';
+    return { outcome: 'moved', epoch, pauseMs: 0, drained: 0, reason };
   }
   const before = await targetRow(endpoints);
   if (before.finished) {
@@ -56,7 +61,7 @@ export async function moveWritesBack(options: WritesBackOptions): Promise<Cutove
     return { outcome: 'moved', epoch: before.epoch, pauseMs: 0, drained: 0 };
   }
   // The row says in which epoch the target is primary; a caller whose cutover ended unknown may not know.
-  const lease = { ...options.lease, epoch: movedEpoch };
+  const lease = { ...options.lease, epoch: source.epoch };
   const replayer = await ReverseReplayer.open(endpoints, lease);
   try {
     return await moveBack({ ...options, lease }, replayer);
@@ -66,16 +71,22 @@ export async function moveWritesBack(options: WritesBackOptions): Promise<Cutove
 }
 
 /**
- * The epoch with which the source passed its commit point, null where it did not. Where it did, the target is opened
- * first, if nobody has done so: the way back begins at a target that is primary. The source's row alone decides.
+ * The source's row, which alone decides whether the writes have left it. Where it has not passed its commit point, it
+ * cannot do so any more: the lease of a cutover that may still be under way is taken, and its fence lifted. Where it
+ * has, the target is opened first, if nobody has done so: the way back begins at a target that is primary.
  */
-async function sourceMoved(endpoints: Endpoints): Promise<number | null> {
-  const db = openSource(endpoints.sourcePath, 'read');
+async function sourceOrMoved({ endpoints, lease }: WritesBackOptions): Promise<SourceControlRow | null> {
+  const db = openSource(endpoints.sourcePath, 'write');
   try {
-    const row = readSourceControl(db);
-    if (row?.state !== 'moved') return null;
-    await rollForward(endpoints, db);
-    return row.epoch;
+    const row = await writeTransaction(db, () => {
+      const found = readSourceControl(db);
+      if (found === null || found.state === 'moved') return found;
+      takeLease(db, { ...lease, role: 'control', epoch: found.epoch });
+      liftSourceFence(db, found.epoch);
+      return found;
+    });
+    if (row?.state === 'moved') await rollForward(endpoints, db);
+    return row;
   } finally {
     db.close();
   }
@@ -85,7 +96,21 @@ async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): 
   const { endpoints, lease, maxPauseMs } = options;
   const { client } = replayer;
   const token = randomBytes(16).toString('hex');
-  while ((await replayer.step()) > 0);
+  const returned = (reason: string): CutoverReport => ({
+    outcome: 'returned',
+    epoch: lease.epoch,
+    pauseMs: 0,
+    drained: 0,
+    reason: `the rollback of the writes returned to the state before it: ${reason}`,
+  });
+  await replayer.mend();
+  if (!(await replayer.catchUp(performance.now() + CATCH_UP_MS))) {
+    return returned('reverse replay does not catch up with the writes');
+  }
+  const refused = await refusedRow(replayer);
+  if (refused !== null) return returned(refused);
+  const fault = await targetFault(client, replayer.plan);
+  if (fault !== null) throw fault;
   if (schemaFingerprint(replayer.db) !== replayer.plan.fingerprint) {
     throw new CrossfadeError(
       'SchemaChanged',
@@ -101,8 +126,10 @@ async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): 
       if (performance.now() - fencedAt > maxPauseMs)
         throw new Error(`the drain did not end within ${maxPauseMs} ms`);
     }
+    const late = await refusedRow(replayer);
+    if (late !== null) throw new Error(late);
     await advanceSourceSequences(replayer);
-    moved = await commit(client, lease.epoch, token);
+    moved = await commit(replayer, lease.epoch, token);
     if (!moved) throw new Error('a write was accepted before the commit point, or the fence had lifted');
   } catch (error) {
     // The reply of a commit may be lost: the row tells, by the epoch.
@@ -110,8 +137,7 @@ async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): 
     moved = row.state === 'moved' && row.epoch === lease.epoch + 1;
     if (!moved) {
       await liftFence(endpoints, lease.epoch, token);
-      const reason = `the rollback of the writes returned to the state before it: ${messageOf(error)}`;
-      return { outcome: 'returned', epoch: lease.epoch, pauseMs: 0, drained: 0, reason };
+      return { ...returned(messageOf(error)), pauseMs: Math.round(performance.now() - fencedAt) };
     }
   }
   await openSourceAgain(endpoints, lease.epoch + 1);
@@ -123,6 +149,14 @@ async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): 
   };
 }
 
+/** Says which row the source cannot hold, so that it would be lost on the way back; null where there is none. */
+async function refusedRow({ client, plan }: ReverseReplayer): Promise<string | null> {
+  const [first] = await readQuarantine(client, 1);
+  if (first === undefined) return null;
+  const table = plan.tables.find(({ id }) => id === first.tableId)?.name ?? '?';
+  return `the source refuses a row of table "${table}", key ${readableKey(first.key)}: ${first.reason}; change or delete it on the target`;
+}
+
 /** Waits for every write transaction that has passed the fence's trigger, and keeps out the next. */
 async function fence(client: pg.Client, epoch: number, token: string, maxPauseMs: number): Promise<void> {
   await client.query('BEGIN');
@@ -132,7 +166,7 @@ async function fence(client: pg.Client, epoch: number, token: string, maxPauseMs
     const fenced = await client.query(
       `UPDATE crossfade.control SET state = 'fencing', fence_token = $1,
               deadline = clock_timestamp() + $2 * interval '1 millisecond'
-        WHERE id = 1 AND state IN ('open', 'fencing') AND epoch = $3`,
+        WHERE id = 1 AND state IN ('open', 'fencing') AND epoch = $3 AND finished_at IS NULL`,
       [token, maxPauseMs, epoch],
     );
     if (fenced.rowCount !== 1) throw new Error(`the target is not open in epoch ${epoch}`);
@@ -147,14 +181,17 @@ async function fence(client: pg.Client, epoch: number, token: string, maxPauseMs
  * The commit point. Under the exclusive lock no writer is under way, the deadline has not passed, so none was let in
  * since the fence, and an empty log says that everything before it is applied.
  */
-async function commit(client: pg.Client, epoch: number, token: string): Promise<boolean> {
+async function commit({ client, plan }: ReverseReplayer, epoch: number, token: string): Promise<boolean> {
   await client.query('BEGIN');
   try {
     await client.query(`SELECT pg_advisory_xact_lock(${FENCE_LOCK_KEY})`);
+    // DDL cannot be fenced: a table without our triggers has taken writes that no log tells of.
+    const fault = await targetFault(client, plan);
+    if (fault !== null) throw fault;
     const moved = await client.query(
       `UPDATE crossfade.control SET state = 'moved', epoch = epoch + 1, fence_token = NULL
         WHERE id = 1 AND state = 'fencing' AND fence_token = $1 AND epoch = $2 AND clock_timestamp() < deadline
-          AND NOT EXISTS (SELECT 1 FROM crossfade.log)`,
+          AND finished_at IS NULL AND NOT EXISTS (SELECT 1 FROM crossfade.log)`,
       [token, epoch],
     );
     await client.query('COMMIT');
@@ -195,23 +232,26 @@ async function openSourceAgain(endpoints: Endpoints, epoch: number): Promise<voi
   }
 }
 
-/** AUTOINCREMENT goes on after the greatest number that the target has given out. */
+/** AUTOINCREMENT goes on after the greatest number that the target has given out, its row deleted or not. */
 async function advanceSourceSequences(replayer: ReverseReplayer): Promise<void> {
-  for (const table of replayer.plan.tables) {
+  const { client, db, plan } = replayer;
+  const handedOut = new Map<string, bigint>();
+  for (const table of plan.tables) {
     const identity = table.columns.find((column) => column.identity);
     if (!table.autoincrement || identity === undefined) continue;
-    const { rows } = await replayer.client.query<{ last: string | null }>(
+    const { rows } = await client.query<{ last: string | null }>(
       `SELECT pg_sequence_last_value(pg_get_serial_sequence($1, $2)::regclass)::text AS last`,
       [`public.${quoted(table.name)}`, identity.name],
     );
     const last = rows[0]?.last;
-    if (last === null || last === undefined) continue;
-    await writeTransaction(replayer.db, () => {
-      replayer.db
-        .prepare('UPDATE sqlite_sequence SET seq = ? WHERE name = ? AND seq < ?')
-        .run(BigInt(last), table.name, BigInt(last));
-    });
+    if (last !== null && last !== undefined) handedOut.set(table.name, BigInt(last));
   }
+  if (handedOut.size === 0) return;
+  await writeTransaction(db, () => {
+    const raise = db.prepare('UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?');
+    const add = db.prepare('INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)');
+    for (const [name, last] of handedOut) if (raise.run(last, name).changes === 0) add.run(name, last);
+  });
 }
 
 async function targetRow(endpoints: Endpoints): Promise<{ state: string; epoch: number; finished: boolean }> {

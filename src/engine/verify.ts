@@ -122,12 +122,7 @@ export class Verifier {
       tables.push({ table: table.name, rows: tableRows, equal: this.found.length === before });
     }
     const quarantined = await this.quarantined();
-    const mismatches = this.found.filter(
-      ({ table, difference }) => !quarantined.has(`${table.id} ${difference.key}`),
-    );
-    const reported: Mismatch[] = mismatches.map(({ table, difference }) =>
-      describe(table, difference, this.sourceIsPrimary),
-    );
+    const reported = await this.mismatches(this.found);
     return {
       equal: reported.length === 0 && quarantined.size === 0,
       mode: options.mode,
@@ -150,7 +145,7 @@ export class Verifier {
     signal?: AbortSignal,
   ): Promise<{ position: bigint; mismatches: Mismatch[] }> {
     const tables = this.plan.tables.map((table) => table.id);
-    const mismatches: Mismatch[] = [];
+    const found: { table: TablePlan; difference: Difference }[] = [];
     const goal = await onTargetSnapshot(this.client, (position) => Promise.resolve(position));
     let at = from;
     while (at < goal && signal?.aborted !== true) {
@@ -160,26 +155,21 @@ export class Verifier {
         const highest = this.staged.highest();
         return this.plan.tables.map((table) => ({ table, keys: this.staged.keys(table, 0, highest) }));
       });
-      for (const part of keys) {
-        if (part.keys.length === 0) continue;
-        const { differences: found } = await compareKeys(
-          this.db,
-          this.client,
-          this.staged,
-          part.table,
-          part.keys,
-        );
-        for (const difference of found)
-          mismatches.push(describe(part.table, difference, this.sourceIsPrimary));
+      for (const { table, keys: changed } of keys) {
+        if (changed.length === 0) continue;
+        for (const difference of await this.compare(table, changed)) found.push({ table, difference });
       }
       at = end;
     }
-    if (mismatches.length > 0) {
-      const quarantined = await readQuarantine(this.client, 1);
-      // Quarantined keys are absent on the target by design and block the cutover by themselves.
-      if (quarantined.length > 0) return { position: at, mismatches: [] };
-    }
-    return { position: at, mismatches };
+    return { position: at, mismatches: found.length === 0 ? [] : await this.mismatches(found) };
+  }
+
+  /** What of the differences is not in quarantine: those rows are absent on the target by design, and told by themselves. */
+  private async mismatches(found: { table: TablePlan; difference: Difference }[]): Promise<Mismatch[]> {
+    const quarantined = await this.quarantined();
+    return found
+      .filter(({ table, difference }) => !quarantined.has(`${table.id} ${difference.key}`))
+      .map(({ table, difference }) => describe(table, difference, this.sourceIsPrimary));
   }
 
   private async quarantined(): Promise<Set<string>> {
@@ -210,26 +200,37 @@ export class Verifier {
       : { ...table, columns: table.columns.filter((column) => table.key.includes(column.name)) };
     const reader = new ChunkReader(this.db, shown);
     let after: KeyValue[] | null = null;
+    /** Where the range that is compared next begins, and the source's rows of it so far. */
+    let from: KeyValue[] | null = null;
+    let texts: Buffer[] = [];
     let rows = 0;
     let wanted = CHUNK_ROWS;
     for (;;) {
       if (signal?.aborted === true) return rows;
       const chunk = reader.read(after, reader.rowLimit(wanted));
-      const source = chunk.text ?? Buffer.alloc(0);
+      const bytes = chunk.text?.length ?? 0;
+      if (chunk.text !== null) texts.push(chunk.text);
       if (chunk.rows > 0)
-        wanted = Math.max(
-          1,
-          Math.min(CHUNK_ROWS, Math.floor((CHUNK_BYTES * chunk.rows) / (source.length + 1))),
-        );
-      const target = await copyOut(this.client, rangeSql(shown, after, chunk.last));
-      const suspects = differences(shown, source, target);
-      if (suspects.length > 0) await this.decide(table, keysOf(suspects));
+        wanted = Math.max(1, Math.min(CHUNK_ROWS, Math.floor((CHUNK_BYTES * chunk.rows) / (bytes + 1))));
       rows += chunk.rows;
-      onRows(rows);
-      if (chunk.last === null) return rows;
       after = chunk.last;
+      // A range can only end at a key that the target knows how to compare.
+      if (after === null || isHeld(shown, after)) {
+        const target = await copyOut(this.client, rangeSql(shown, from, after));
+        const suspects = differences(shown, Buffer.concat(texts), target);
+        if (suspects.length > 0) await this.decide(table, keysOf(suspects));
+        from = after;
+        texts = [];
+      }
+      onRows(rows);
+      if (after === null) return rows;
       await yieldToLoop();
     }
+  }
+
+  private async compare(table: TablePlan, keys: KeyValue[][]): Promise<Difference[]> {
+    const { db, client, staged, sourceIsPrimary } = this;
+    return (await compareKeys(db, client, staged, table, keys, sourceIsPrimary)).differences;
   }
 
   /** Looks at suspicious keys again, on paired snapshots, and keeps what is really different. */
@@ -241,13 +242,19 @@ export class Verifier {
       // With the source as primary the checkpoint decides at once; otherwise a difference has to persist.
       for (let attempt = 0; attempt < (this.sourceIsPrimary ? 1 : RECHECKS); attempt++) {
         if (attempt > 0) await pause(RECHECK_PAUSE_MS, new AbortController().signal);
-        found = (await compareKeys(this.db, this.client, this.staged, table, suspects)).differences;
+        found = await this.compare(table, suspects);
         suspects = keysOf(found);
         if (suspects.length === 0) break;
       }
       for (const difference of found) this.found.push({ table, difference });
     }
   }
+}
+
+/** Can the target's type hold the key? */
+function isHeld(table: TablePlan, key: KeyValue[]): boolean {
+  const kinds = keyKinds(table);
+  return key.every((value, i) => keyInput(value, kinds[i]!) !== null);
 }
 
 /** All rows after the key `after` up to `last`; to the end where `last` is null. COPY takes no parameters, so they are literals. */
@@ -264,6 +271,6 @@ function rangeSql(table: TablePlan, after: KeyValue[] | null, last: KeyValue[] |
 function keyLiterals(table: TablePlan, key: KeyValue[]): string {
   const types = keyTypes(table);
   return keyKinds(table)
-    .map((kind, i) => `${literal(keyInput(key[i]!, kind) ?? '')}::${types[i]!}`)
+    .map((kind, i) => `${literal(keyInput(key[i]!, kind)!)}::${types[i]!}`)
     .join(', ');
 }

@@ -18,8 +18,10 @@ export function box(title: string, right: string, sections: string[][], width: n
 }
 
 function spreadRule(title: string, right: string, width: number, edge: (text: string) => string): string {
-  const fill = Math.max(1, width - 8 - visibleLength(title) - visibleLength(right));
-  return `${edge('╭─')} ${title} ${edge('─'.repeat(fill))} ${right} ${edge('─╮')}`;
+  const room = width - 9 - visibleLength(right);
+  const head = visibleLength(title) > room ? fit(title, room) : title;
+  const fill = room + 1 - visibleLength(head);
+  return `${edge('╭─')} ${head} ${edge('─'.repeat(fill))} ${right} ${edge('─╮')}`;
 }
 
 /** `label` in a column of its own, so that values stand below each other. */

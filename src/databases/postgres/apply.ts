@@ -83,10 +83,13 @@ export async function applyBatch(
   }
 }
 
-/** SQLSTATE classes 22 (data exception) and 23 (integrity constraint violation): the values are at fault, not the server. */
+/**
+ * SQLSTATE classes 22 (data exception) and 23 (integrity constraint violation), and 54000 (a value too long for an index):
+ * the values are at fault, not the server.
+ */
 function isDataError(error: unknown): boolean {
   const code = driverCode(error);
-  return code.startsWith('22') || code.startsWith('23');
+  return code.startsWith('22') || code.startsWith('23') || code === '54000';
 }
 
 /** As `applyBatch`, halving the rows at each refusal until the refused rows stand alone; these are quarantined. */

@@ -8,6 +8,7 @@ import {
   LEASE_SETTING,
   SQLSTATE_FENCED,
   SQLSTATE_LEASE_LOST,
+  SQLSTATE_WHOLE_BATCHES,
   type ControlState,
 } from '../../protocol.ts';
 
@@ -45,7 +46,9 @@ CREATE TABLE crossfade.checkpoint (
   -- a batch must reach the snapshot's end once unique indexes exist
   whole_batches boolean NOT NULL DEFAULT false,
   -- changes up to here have been compared since the full verification
-  verified_position bigint
+  verified_position bigint,
+  -- names the last batch that went back to the source; the source holds the same
+  reverse_token text
 );
 -- pending → copying → copied → live. Replay of a table starts at replay_from, taken before its first chunk.
 CREATE TABLE crossfade.copied (
@@ -126,6 +129,17 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'crossfade: the lease "%" of epoch % was taken over', p_role, p_epoch
       USING ERRCODE = '${SQLSTATE_LEASE_LOST}';
+  END IF;
+END $body$;
+
+-- Part of every batch that may end in the middle of the log: refuses it once whole batches are asked for. The lock
+-- makes whoever asks, before building a unique index, wait for a batch that has passed.
+CREATE FUNCTION crossfade.partial_batch() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+  PERFORM 1 FROM crossfade.checkpoint WHERE id = 1 AND NOT whole_batches FOR UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'crossfade: a batch must reach the end of the log now' USING ERRCODE = '${SQLSTATE_WHOLE_BATCHES}';
   END IF;
 END $body$;
 

@@ -86,11 +86,22 @@ export function copyLineKey(table: TablePlan, line: Buffer): KeyValue[] {
 
 /** As `copyLineKey`, for a line that PostgreSQL will refuse: its key has to be named byte by byte. */
 function invalidLineKey(table: TablePlan, line: Buffer): KeyValue[] {
-  const cells = line.subarray(0, line.length - 1).toString('latin1').split('\t');
+  const cells = line
+    .subarray(0, line.length - 1)
+    .toString('latin1')
+    .split('\t');
   return table.key.map((name) => {
     const index = table.columns.findIndex((column) => column.name === name);
     const bytes = Buffer.from(cells[index]!, 'latin1');
     if (isUtf8(bytes)) return cellValue(bytes.toString('utf8'), table.columns[index]!.kind);
     return new InvalidText(Buffer.from(unescapeCell(cells[index]!)!, 'latin1'));
+  });
+}
+
+/** A key as the reverse log holds it, each value as PostgreSQL's text. */
+export function loggedKey(table: TablePlan, key: string[]): KeyValue[] {
+  return table.key.map((name, i) => {
+    const column = table.columns.find((candidate) => candidate.name === name)!;
+    return sqliteValue(key[i]!, column.kind);
   });
 }

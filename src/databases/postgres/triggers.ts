@@ -10,6 +10,9 @@ const FENCE_TRUNCATE = '!crossfade_fence_truncate';
 const CAPTURE = '~crossfade_capture';
 const CAPTURE_TRUNCATE = '~crossfade_capture_truncate';
 
+/** All triggers that a table has while the target is primary. */
+export const TRIGGER_NAMES = [FENCE, FENCE_TRUNCATE, CAPTURE, CAPTURE_TRUNCATE];
+
 /** ENABLE ALWAYS, because the applier acts as a replica, for which ordinary triggers do not fire. */
 function create(table: TablePlan, name: string, event: string, call: string): string[] {
   const on = `public.${quoted(table.name)}`;
@@ -75,7 +78,7 @@ export function installCaptureSql(table: TablePlan): string[] {
 
 /** Removes both kinds from one table. */
 export function removeTriggersSql(table: TablePlan): string[] {
-  return [FENCE, FENCE_TRUNCATE, CAPTURE, CAPTURE_TRUNCATE].map(
+  return TRIGGER_NAMES.map(
     (name) => `DROP TRIGGER IF EXISTS ${quoted(name)} ON public.${quoted(table.name)}`,
   );
 }

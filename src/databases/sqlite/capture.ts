@@ -141,8 +141,8 @@ function conflictsOf(table: TablePlan, uniques: Uniqueness): Conflict[] {
 }
 
 /**
- * The key's own index needs no victims where equal means identical, because the AFTER triggers log that very key:
- * the rowid, and text. Elsewhere 1 and 1.0 are two values that equal each other.
+ * The key's own index needs no victims where equal means identical, because the AFTER triggers log that very key.
+ * Only a column that converts nothing can hold both 1 and 1.0, which equal each other.
  */
 function isWholeKey(table: TablePlan, unique: UniqueIndex): boolean {
   const same =
@@ -154,8 +154,8 @@ function isWholeKey(table: TablePlan, unique: UniqueIndex): boolean {
     );
   if (!same || table.rowidAlias) return same;
   return table.key.every((name) => {
-    const column = table.columns.find((candidate) => candidate.name === name);
-    return column !== undefined && affinityOf(column.declared) === 'TEXT';
+    const declared = table.columns.find((column) => column.name === name)!.declared;
+    return affinityOf(declared) !== 'BLOB' && declared.toUpperCase() !== 'ANY';
   });
 }
 

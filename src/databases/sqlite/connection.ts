@@ -65,6 +65,32 @@ function checkFile(path: string): void {
   }
 }
 
+/** Tells one file from another at the same path: an open connection goes on with the file that was there. */
+export class SourceFile {
+  private readonly path: string;
+  private readonly opened: string;
+
+  constructor(path: string) {
+    this.path = path;
+    this.opened = identity(path);
+  }
+
+  /** @throws CrossfadeError LogDiscontinuity, SourceMissing */
+  proveSame(): void {
+    checkFile(this.path);
+    if (identity(this.path) === this.opened) return;
+    throw new CrossfadeError(
+      'LogDiscontinuity',
+      `source ${this.path}: the file was replaced by another under the migration: roll back and start again`,
+    );
+  }
+}
+
+function identity(path: string): string {
+  const { dev, ino } = statSync(path);
+  return `${dev}:${ino}`;
+}
+
 /** Maps a driver's error to one of ours, keeping it as cause. */
 export function sourceError(path: string, error: unknown): CrossfadeError {
   const code = driverCode(error);

@@ -49,7 +49,9 @@ export function createControl(db: Database.Database, migration: string, keyColum
       read_percent INTEGER NOT NULL DEFAULT 0,
       dual_writes INTEGER NOT NULL DEFAULT 0,
       dual_write_timeout_ms INTEGER NOT NULL DEFAULT 2000,
-      open_token TEXT
+      open_token TEXT,
+      reverse_token TEXT,
+      reverse_before TEXT
     );
     CREATE TABLE ${LEASE_TABLE} (
       role TEXT PRIMARY KEY, epoch INTEGER NOT NULL, ordinal INTEGER NOT NULL, holder TEXT NOT NULL

@@ -42,11 +42,10 @@ function cellSql(column: ColumnPlan, name: string): CellSql {
       // format() loses the sign of zero, which a column without REAL affinity keeps.
       return {
         text: `iif(${name} = 0 AND atan2(${name}, -1.0) < 0, '-0', format('%!.17g', ${name}))`,
-        // Where the column makes an integer of an integral real, both classes come back from one double: integers
-        // that a double holds, and reals that are not integral (a text such as '4503599627370496.0' could leave one).
+        // Where the column makes an integer of every integral real, both classes come back from one double.
         admits: makesIntegers(column)
-          ? `(typeof(${name}) = 'real' AND ${name} <> CAST(${name} AS INTEGER) OR typeof(${name}) = 'integer' ` +
-            `AND CAST(${name} AS REAL) = ${name} AND ${name} BETWEEN -${LARGEST_INTEGER} AND ${LARGEST_INTEGER})`
+          ? `(typeof(${name}) = 'real' OR typeof(${name}) = 'integer' AND CAST(${name} AS REAL) = ${name} ` +
+            `AND ${name} BETWEEN -${LARGEST_INTEGER} AND ${LARGEST_INTEGER})`
           : `typeof(${name}) = 'real'`,
       };
     case 'numeric':

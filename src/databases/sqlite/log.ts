@@ -88,7 +88,8 @@ export class ChangedKeys {
     const columns = table.key.map((_, i) => `k${i}`);
     const insert = this.db.prepare(
       `INSERT OR IGNORE INTO temp.changed (t, ${columns.join(', ')}, classes)
-       SELECT ?1, ${columns.map((_, i) => `?${i + 2}`).join(', ')}, ${columns.map((_, i) => `typeof(?${i + 2})`).join(' || ')}`,
+       SELECT ?, ${columns.join(', ')}, ${columns.map((column) => `typeof(${column})`).join(' || ')}
+         FROM (SELECT ${columns.map((column) => `? AS ${column}`).join(', ')})`,
     );
     for (const key of keys) {
       // The target cannot hold a text that is not UTF-8, and the driver could not bind it.
@@ -190,6 +191,12 @@ export function keysAfter(db: Database.Database, table: TablePlan, position: big
     .safeIntegers()
     .raw()
     .all(position, table.id) as KeyValue[][];
+}
+
+/** Does the log still have every change after the position? False once it has been trimmed beyond it. */
+export function reachesBack(db: Database.Database, position: bigint): boolean {
+  if (db.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(LOG_TABLE) === undefined) return true;
+  return db.prepare(`SELECT 1 FROM ${LOG_TABLE} WHERE seq <= ? LIMIT 1`).get(position) !== undefined;
 }
 
 /** End of the batch after `from`: at most `limit` log rows on, or the head. */

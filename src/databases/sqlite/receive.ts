@@ -6,9 +6,17 @@ import type Database from 'better-sqlite3';
 import type { TablePlan } from '../../contract.ts';
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
+import { rowidOf } from './rowid.ts';
 import { keyText, type KeyValue } from '../key.ts';
 import { CONTROL_TABLE, holdLease, type Lease, type SourceLeaseRole } from './control.ts';
 import { writeTransaction } from './transaction.ts';
+
+/** Names of batches that came back from the target, null before the first. */
+export interface BatchTokens {
+  last: string | null;
+  /** The last that the target is known to have noted. */
+  before: string | null;
+}
 
 /** A row that SQLite refused. */
 export interface Refused {
@@ -43,10 +51,11 @@ export class Receiver {
     this.staged.set(table.id, { table, all: true });
   }
 
+  /** A row that is staged twice, because two spellings of its key were logged (1.0 and 1.00), counts once. */
   stageRows(table: TablePlan, rows: KeyValue[][]): void {
     this.prepare(table);
     const insert = this.db.prepare(
-      `INSERT INTO temp.${rowsName(table)} VALUES (${table.columns.map(() => '?').join(', ')})`,
+      `INSERT OR IGNORE INTO temp.${rowsName(table)} VALUES (${table.columns.map(() => '?').join(', ')})`,
     );
     for (const row of rows) insert.run(...row);
   }
@@ -58,13 +67,22 @@ export class Receiver {
     this.staged.clear();
   }
 
+  /** The batches that this file has; null where it has no control row. */
+  tokens(): BatchTokens | null {
+    const row = this.db
+      .prepare(`SELECT reverse_token AS last, reverse_before AS before FROM ${CONTROL_TABLE} WHERE id = 1`)
+      .get() as BatchTokens | undefined;
+    return row ?? null;
+  }
+
   /**
    * Applies what is staged in one write transaction, proving lease and state in it; the fence lets it pass because the
    * control row says so within this transaction only.
+   * @param tokens the names of this batch and of the one that the target noted last
    * @returns rows that SQLite refused, which are left out
    * @throws CrossfadeError LeaseLost, SourceBusy
    */
-  async apply(lease: Lease<SourceLeaseRole>): Promise<Refused[]> {
+  async apply(lease: Lease<SourceLeaseRole>, tokens: BatchTokens): Promise<Refused[]> {
     const refused: Refused[] = [];
     await writeTransaction(this.db, () => {
       refused.length = 0;
@@ -81,7 +99,11 @@ export class Receiver {
       // All deletions first: unique values may have moved between rows.
       for (const { table, all } of this.staged.values()) this.db.exec(deleteSql(table, all));
       for (const { table } of this.staged.values()) this.insert(table, refused);
-      this.db.prepare(`UPDATE ${CONTROL_TABLE} SET applying = 0 WHERE id = 1`).run();
+      this.db
+        .prepare(
+          `UPDATE ${CONTROL_TABLE} SET applying = 0, reverse_token = ?, reverse_before = ? WHERE id = 1`,
+        )
+        .run(tokens.last, tokens.before);
     });
     this.clear();
     return refused;
@@ -89,7 +111,8 @@ export class Receiver {
 
   private insert(table: TablePlan, refused: Refused[]): void {
     const columns = table.columns.map((column) => quoted(column.name)).join(', ');
-    const sql = `INSERT INTO main.${quoted(table.name)} (${columns}) SELECT * FROM temp.${rowsName(table)}`;
+    // OR ABORT, because a clause in the schema (UNIQUE ON CONFLICT REPLACE) would delete or drop rows silently.
+    const sql = `INSERT OR ABORT INTO main.${quoted(table.name)} (${columns}) SELECT * FROM temp.${rowsName(table)}`;
     try {
       this.db.exec(sql);
       return;
@@ -97,10 +120,11 @@ export class Receiver {
       if (!driverCode(error).startsWith('SQLITE_CONSTRAINT')) throw error;
     }
     // ABORT has undone that statement alone: row by row, what is refused is set aside.
-    const one = this.db.prepare(`${sql} WHERE rowid = ?`);
+    const number = rowidOf(table);
+    const one = this.db.prepare(`${sql} WHERE ${number} = ?`);
     const staged = this.db
       .prepare(
-        `SELECT rowid, ${table.key.map(quoted).join(', ')} FROM temp.${rowsName(table)} ORDER BY rowid`,
+        `SELECT ${number}, ${table.key.map(quoted).join(', ')} FROM temp.${rowsName(table)} ORDER BY ${number}`,
       )
       .safeIntegers()
       .raw()
@@ -121,7 +145,8 @@ export class Receiver {
     // Columns without a type keep each value's storage class.
     this.db.exec(
       `CREATE TEMP TABLE IF NOT EXISTS ${keysName(table)} (${keys}, UNIQUE (${keys}));
-       CREATE TEMP TABLE IF NOT EXISTS ${rowsName(table)} (${table.columns.map((column) => quoted(column.name)).join(', ')})`,
+       CREATE TEMP TABLE IF NOT EXISTS ${rowsName(table)} (
+         ${table.columns.map((column) => quoted(column.name)).join(', ')}, UNIQUE (${keys}))`,
     );
     this.staged.set(table.id, { table, all: false });
   }
