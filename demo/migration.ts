@@ -1,6 +1,6 @@
 /** The migration inside the demo: starts the workflow, shows it, and aborts it after the cutover where that is wanted. */
 import type { Client, WorkflowHandle } from '@temporalio/client';
-import { abortSignal } from '../workflows/messages.ts';
+import { abortSignal, approveSignal } from '../workflows/messages.ts';
 import { createView, type Terminal } from '../src/cli/view/live.ts';
 import { workflowUrl } from '../src/cli/view/snapshot.ts';
 import { askStatus, watchMigration } from '../src/cli/view/watch.ts';
@@ -62,7 +62,13 @@ export async function runMigration(parts: MigrationParts): Promise<FinishedMigra
   const { uiUrl, namespace } = temporal;
   const screen = terminal.isTTY === true && !options.plain;
   const view = await createView(terminal, process.env, options.plain);
-  const operator = new Operator(handle, (line) => terminal.write(`${line}\n`));
+  const operator = new Operator(
+    {
+      approve: () => handle.signal(approveSignal),
+      abort: (reason) => handle.signal(abortSignal, reason),
+    },
+    (line) => terminal.write(`${line}\n`),
+  );
   const watching = watchMigration(client, workflowId, {
     onSnapshot: (snapshot) => {
       view.show(snapshot);

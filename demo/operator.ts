@@ -1,21 +1,24 @@
 /** Stands in for the person who would look at a workflow that waits: approves a few times, then gives up. */
-import type { WorkflowHandle } from '@temporalio/client';
 import type { MigrationStatus } from '../src/contract.ts';
 import { messageOf } from '../src/errors.ts';
-import { abortSignal, approveSignal } from '../workflows/messages.ts';
 
 /** A machine that is too busy for the gates will not become quiet by asking again. */
 const APPROVALS = 5;
 
+export interface Signals {
+  approve(): Promise<void>;
+  abort(reason: string): Promise<void>;
+}
+
 export class Operator {
   /** What the workflow waited for, in its words. */
   readonly holds: string[] = [];
-  readonly #handle: Pick<WorkflowHandle, 'signal'>;
+  readonly #signals: Signals;
   readonly #onLine: (line: string) => void;
   #seen: string | undefined;
 
-  constructor(handle: Pick<WorkflowHandle, 'signal'>, onLine: (line: string) => void) {
-    this.#handle = handle;
+  constructor(signals: Signals, onLine: (line: string) => void) {
+    this.#signals = signals;
     this.#onLine = onLine;
   }
 
@@ -28,8 +31,8 @@ export class Operator {
     this.holds.push(waitingFor);
     const sent =
       this.holds.length <= APPROVALS
-        ? this.#handle.signal(approveSignal)
-        : this.#handle.signal(abortSignal, `the demo approved ${APPROVALS} times in vain`);
+        ? this.#signals.approve()
+        : this.#signals.abort(`the demo approved ${APPROVALS} times in vain`);
     sent.catch((error: unknown) => this.#onLine(`the signal did not arrive: ${messageOf(error)}`));
   }
 }

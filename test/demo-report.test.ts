@@ -135,9 +135,8 @@ describe("the demo's operator", () => {
     const sent: string[] = [];
     const operator = new Operator(
       {
-        signal: async (signal): Promise<void> => {
-          sent.push(typeof signal === 'string' ? signal : signal.name);
-        },
+        approve: async () => void sent.push('approve'),
+        abort: async () => void sent.push('abort'),
       },
       () => undefined,
     );
@@ -153,8 +152,9 @@ describe("the demo's operator", () => {
 
   it('tells of a signal that did not arrive', async () => {
     const said: string[] = [];
-    const operator = new Operator({ signal: () => Promise.reject(new Error('no server')) }, (line) =>
-      said.push(line),
+    const operator = new Operator(
+      { approve: () => Promise.reject(new Error('no server')), abort: async () => undefined },
+      (line) => said.push(line),
     );
     operator.look(waiting('gate'));
     await new Promise((resolve) => setImmediate(resolve));

@@ -13,7 +13,7 @@ export function rowName(table: string, key: readonly unknown[]): string {
   return `${table} ${key.map(String).join('/')}`;
 }
 
-export interface Touched {
+interface Touched {
   /** The last acknowledged write that changed the row. */
   n: number;
   primary: 'source' | 'target';

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Attempt, JournalLine, Outcome } from '../application/journal.ts';
 
-export type Acknowledged = Extract<Outcome, { type: 'ack' }>;
+type Acknowledged = Extract<Outcome, { type: 'ack' }>;
 
 export interface JournalContent {
   attempts: Map<number, Attempt>;
