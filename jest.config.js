@@ -9,6 +9,8 @@ export default {
   // Suites share two cores with a Temporal server and a PostgreSQL server: more workers only make them wait.
   maxWorkers: 1,
   testTimeout: 60_000,
+  globalSetup: '<rootDir>/test/support/global-setup.ts',
+  globalTeardown: '<rootDir>/test/support/global-teardown.ts',
   transformIgnorePatterns: [`/node_modules/(?!(${esModules.join('|')})/)`],
   transform: {
     '\\.[jt]s$': [

@@ -40,6 +40,7 @@ describe('migrateDatabase', () => {
     scenario.startTraffic();
     const handle = await scenario.start(FAST);
     const report = await handle.result();
+    await scenario.record('complete');
     await scenario.endTraffic();
     expect(report).toMatchObject({
       outcome: 'complete',
@@ -67,6 +68,7 @@ describe('migrateDatabase', () => {
     await scenario.killWorker();
     scenario.startWorker();
     const report = await handle.result();
+    await scenario.record('killed');
     await scenario.endTraffic();
     expect(report.outcome).toBe('complete');
     expect(await scenario.lost('target')).toEqual([]);
@@ -112,6 +114,7 @@ describe('migrateDatabase', () => {
       type: 'Aborted',
       report: { rollback: { writesBack: { outcome: 'moved', epoch: 3 } } },
     });
+    await scenario.record('rolled-back');
     await scenario.endTraffic();
     expect(await scenario.lost('source')).toEqual([]);
     expect(scenario.leftInSource()).toEqual([]);
@@ -142,6 +145,7 @@ describe('migrateDatabase', () => {
     await scenario.until(handle, 'indexes');
     await handle.cancel();
     await expect(handle.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
+    await scenario.record('paused-and-cancelled');
     expect(scenario.leftInSource()).toEqual([]);
   });
 
