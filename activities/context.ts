@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import type { Progress } from '../src/contract.ts';
-import { CrossfadeError } from '../src/errors.ts';
+import { CrossfadeError, driverCode, messageOf } from '../src/errors.ts';
 import type { Lease } from '../src/databases/sqlite/control.ts';
 import type { Endpoints } from '../src/engine/endpoints.ts';
 
@@ -82,12 +82,31 @@ export async function runWhole<T>(work: (running: Running) => Promise<T>): Promi
 }
 
 function failure(error: unknown, final: 'first' | 'by-code'): unknown {
-  if (!(error instanceof CrossfadeError)) return error;
+  if (!(error instanceof CrossfadeError)) return isMistake(error) ? mistake(error) : error;
   const busy = error.code === 'SourceBusy';
   return ApplicationFailure.create({
     message: error.message,
     type: error.code,
     nonRetryable: final === 'first' ? !busy : !error.retryable,
     ...(error.cause instanceof Error ? { cause: error.cause } : {}),
+  });
+}
+
+/** An error that no repetition mends: a mistake in this program, or a statement that the database does not accept. */
+function isMistake(error: unknown): boolean {
+  const name = error instanceof Error ? error.name : '';
+  if (['TypeError', 'RangeError', 'ReferenceError', 'SyntaxError'].includes(name)) return true;
+  const code = driverCode(error);
+  // SQLSTATE class 42: syntax error or access rule violation, e.g. a missing privilege.
+  return code === 'SQLITE_ERROR' || (/^42/.test(code) && code.length === 5);
+}
+
+function mistake(error: unknown): ApplicationFailure {
+  const cause = error instanceof Error ? error : undefined;
+  return ApplicationFailure.create({
+    message: messageOf(error),
+    type: 'Internal',
+    nonRetryable: true,
+    ...(cause === undefined ? {} : { cause }),
   });
 }

@@ -18,7 +18,7 @@ export interface TargetConnection {
 type Environment = Record<string, string | undefined>;
 
 /** The environment variable of a connection: `source` → SOURCE_URL, `my-orders` → MY_ORDERS_URL. */
-export function variableOf(name: string): string {
+function variableOf(name: string): string {
   return `${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')}_URL`;
 }
 

@@ -419,7 +419,10 @@ describe('createView', () => {
     view.show(snapshot('copy'));
     view.end();
     expect(out.written.length).toBeGreaterThan(0);
-    for (const text of out.written) expect(text).toMatch(/^\[ *[\d.hms ]+\] [^\n\u001b]+\n$/);
+    for (const text of out.written) {
+      expect(text).toMatch(/^\[ *[\d.hms ]+\] [^\n]+\n$/);
+      expect(text).not.toContain('\u001b');
+    }
   });
 
   it('redraws a screen on a terminal, and leaves the last one standing', async () => {

@@ -18,3 +18,12 @@ export function codeOf(error: unknown): string {
   const root = rootOf(error);
   return root instanceof ApplicationFailure ? (root.type ?? '') : '';
 }
+
+/** Awaits the first step of a workflow and fails it with the step's own error, which names the input's fault. */
+export async function accepted<T>(step: Promise<T>): Promise<T> {
+  try {
+    return await step;
+  } catch (error) {
+    throw rootOf(error);
+  }
+}

@@ -9,7 +9,7 @@ import type {
 } from '../src/contract.ts';
 import { judgeStage } from '../src/gates.ts';
 import { Background } from './background.ts';
-import { codeOf, reasonOf, rootOf } from './failures.ts';
+import { accepted, codeOf, reasonOf, rootOf } from './failures.ts';
 import { controlSteps, entry, longSteps, switchSteps } from './policies.ts';
 import { rollBack, type Compensation } from './roll-back.ts';
 import { Run } from './run.ts';
@@ -32,9 +32,8 @@ const STAGES_KEPT = 50;
  */
 export async function migrateDatabase(raw?: unknown): Promise<MigrationReport> {
   const run = new Run();
-  const { input, taskQueue } = await entry.acceptMigration.executeWithOptions(
-    { summary: 'check the input' },
-    [raw ?? {}],
+  const { input, taskQueue } = await accepted(
+    entry.acceptMigration.executeWithOptions({ summary: 'check the input' }, [raw ?? {}]),
   );
   run.status.source = input.source;
   run.status.target = input.target;

@@ -1,6 +1,7 @@
 /** `rollbackMigration`: the way back from the control rows alone, where the migration's own workflow is gone. */
 import { CancellationScope } from '@temporalio/workflow';
 import { DEFAULT_INPUT, type MigrationReport } from '../src/contract.ts';
+import { accepted } from './failures.ts';
 import { controlSteps, entry, switchSteps } from './policies.ts';
 import { rollBack } from './roll-back.ts';
 import { Run } from './run.ts';
@@ -12,9 +13,9 @@ import { Run } from './run.ts';
  */
 export async function rollbackMigration(raw?: unknown): Promise<MigrationReport> {
   const run = new Run();
-  const { input, taskQueue } = await entry.acceptRollback.executeWithOptions({ summary: 'check the input' }, [
-    raw ?? {},
-  ]);
+  const { input, taskQueue } = await accepted(
+    entry.acceptRollback.executeWithOptions({ summary: 'check the input' }, [raw ?? {}]),
+  );
   run.status.source = input.source;
   run.status.target = input.target;
   const control = controlSteps(taskQueue);

@@ -146,7 +146,9 @@ export class Run {
       try {
         return await scope.run(work);
       } catch (error) {
-        if (!isCancellation(error) || !this.status.paused || this.scope.consideredCancelled) throw error;
+        // Ours, even where `resume` came before the step had come to rest.
+        const stoppedByPause = scope.consideredCancelled && !this.scope.consideredCancelled;
+        if (!isCancellation(error) || !stoppedByPause) throw error;
       } finally {
         this.interruptible = undefined;
       }

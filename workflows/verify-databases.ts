@@ -1,6 +1,7 @@
 /** `verifyDatabases`: verification alone, fit for a Temporal Schedule; a mismatch fails the run visibly. */
 import { ApplicationFailure, setCurrentDetails } from '@temporalio/workflow';
 import type { Verdict } from '../src/contract.ts';
+import { accepted } from './failures.ts';
 import { entry, longSteps } from './policies.ts';
 
 /**
@@ -8,9 +9,8 @@ import { entry, longSteps } from './policies.ts';
  * @throws ApplicationFailure Mismatch, with the verdict as details[0]
  */
 export async function verifyDatabases(raw?: unknown): Promise<Verdict> {
-  const { input, taskQueue } = await entry.acceptVerification.executeWithOptions(
-    { summary: 'check the input' },
-    [raw ?? {}],
+  const { input, taskQueue } = await accepted(
+    entry.acceptVerification.executeWithOptions({ summary: 'check the input' }, [raw ?? {}]),
   );
   const verdict = await longSteps(taskQueue).verifyDatabases.executeWithOptions(
     { summary: `verify: ${input.mode}` },

@@ -24,14 +24,22 @@ export async function follow(
   options: FollowOptions,
 ): Promise<Ending | undefined> {
   const view = await createView(io.stdout, io.env, options.plain);
+  const end = new AbortController();
+  const signal = options.signal === undefined ? end.signal : AbortSignal.any([options.signal, end.signal]);
+  const watch = watchMigration(client, workflowId, {
+    ...options,
+    signal,
+    onSnapshot: (snapshot) => {
+      if (!signal.aborted) view.show(snapshot);
+    },
+  });
   try {
-    const watch = watchMigration(client, workflowId, {
-      ...options,
-      onSnapshot: (snapshot) => view.show(snapshot),
-    });
     return await (options.failed === undefined ? watch : Promise.race([watch, options.failed]));
   } finally {
     view.end();
+    end.abort();
+    // Its last call comes to rest before the caller closes the connection, which would fail it unheard.
+    await watch.catch(() => undefined);
   }
 }
 

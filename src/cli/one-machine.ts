@@ -5,13 +5,15 @@ import { basename } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { connectTarget, describeTarget } from '../databases/postgres/connection.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
-import { startTemporal, type TemporalServer } from '../embedded/temporal.ts';
+import { startTemporal } from '../embedded/temporal.ts';
+import { messageOf } from '../errors.ts';
 import { temporalEnvironment } from '../temporal-environment.ts';
-import { createWorkers, type RunningWorkers } from '../worker.ts';
+import { createWorkers } from '../worker.ts';
+import { closing } from './closing.ts';
 import { INTERRUPTED } from './interrupted.ts';
 import type { Io } from './io.ts';
 import type { Databases } from './options.ts';
-import { connect, runDirectory, stateFileIn, type TemporalClient } from './temporal.ts';
+import { connect, runDirectory, stateFileIn } from './temporal.ts';
 import { TrafficReader } from './traffic-reader.ts';
 import { workflowUrl } from './view/snapshot.ts';
 import type { WatchOptions } from './view/watch.ts';
@@ -42,62 +44,59 @@ export async function onOneMachine(
 ): Promise<number> {
   await reachBoth(databases);
   const say = (line: string): unknown => io.stderr.write(`crossfade: ${line}\n`);
-  const hash = hashOf(databases);
-  const interrupt = new AbortController();
-  const forget = io.onInterrupt(() => {
-    say('stopping …');
-    interrupt.abort();
-  });
-  let server: TemporalServer | undefined;
-  let temporal: TemporalClient | undefined;
-  let workers: RunningWorkers | undefined;
-  let traffic: TrafficReader | undefined;
-  try {
-    const stateFile = stateFileIn(runDirectory(io.env, hash));
-    const starting = startTemporal({ env: io.env, stateFile, onLine: say });
-    server = await unlessAborted(starting, interrupt.signal);
-    if (server === undefined) return INTERRUPTED;
-    const { address, namespace, uiUrl } = server;
-    const named = temporalEnvironment(io.env);
-    // What the shell says of some server's TLS does not hold for a dev server.
-    const local = named.address === undefined;
-    temporal = await connect({ address, namespace, uiUrl, security: local ? {} : named.security });
-    // Another run's server comes with that run's worker.
-    if (server.owner === undefined) {
-      workers = await createWorkers({
-        address,
-        namespace,
-        env: local ? withoutTemporal(databases.env) : databases.env,
-        logLevel: 'error',
-      });
-    } else {
-      say(`process ${server.owner} is at it already: watching`);
-    }
-    traffic = new TrafficReader(databases.targetUrl);
-    const reader = traffic;
-    const failed = Promise.race([server.failed, ...(workers === undefined ? [] : [workers.failed])]);
-    failed.catch(() => undefined);
-    const status = await work({
-      client: temporal.client,
-      hash,
-      signal: interrupt.signal,
-      failed,
-      watching: (workflowId) => ({
-        title: `${basename(databases.sourcePath)} → ${describeTarget(databases.targetUrl)}`,
+  return closing(
+    (error) => say(`while stopping: ${messageOf(error)}`),
+    async (later) => {
+      const interrupt = new AbortController();
+      const forget = io.onInterrupt(() => interrupt.abort());
+      later(async () => forget());
+
+      const hash = hashOf(databases);
+      const stateFile = stateFileIn(runDirectory(io.env, hash));
+      const starting = startTemporal({ env: io.env, stateFile, onLine: say });
+      later(async () => (await starting.catch(() => undefined))?.stop());
+      const server = await Promise.race([starting, aborted(interrupt.signal)]);
+      if (server === undefined) return INTERRUPTED;
+
+      const { address, namespace, uiUrl } = server;
+      const named = temporalEnvironment(io.env);
+      // What the shell says of some server's TLS does not hold for a dev server.
+      const local = named.address === undefined;
+      const temporal = await connect({ address, namespace, uiUrl, security: local ? {} : named.security });
+      later(() => temporal.close());
+
+      const failures = [server.failed];
+      // Another run's server comes with that run's worker.
+      if (server.owner === undefined) {
+        const env = local ? withoutTemporal(databases.env) : databases.env;
+        const workers = await createWorkers({ address, namespace, env, logLevel: 'error' });
+        later(() => workers.stop());
+        failures.push(workers.failed);
+      } else {
+        say(`process ${server.owner} is at it already: watching`);
+      }
+
+      const failed = Promise.race(failures);
+      // `work` may not be listening yet when it happens.
+      failed.catch(() => undefined);
+      const traffic = new TrafficReader(databases.targetUrl);
+      later(() => traffic.close());
+      const status = await work({
+        client: temporal.client,
+        hash,
         signal: interrupt.signal,
-        traffic: () => reader.read(),
-        ...(uiUrl === undefined ? {} : { uiUrl: workflowUrl(uiUrl, namespace, workflowId) }),
-      }),
-    });
-    if (status === INTERRUPTED) say(resumeHint);
-    return status;
-  } finally {
-    await traffic?.close();
-    await workers?.stop();
-    await temporal?.close();
-    await server?.stop();
-    forget();
-  }
+        failed,
+        watching: (workflowId) => ({
+          title: `${basename(databases.sourcePath)} → ${describeTarget(databases.targetUrl)}`,
+          signal: interrupt.signal,
+          traffic: () => traffic.read(),
+          ...(uiUrl === undefined ? {} : { uiUrl: workflowUrl(uiUrl, namespace, workflowId) }),
+        }),
+      });
+      if (status === INTERRUPTED) say(`stopping: ${resumeHint}`);
+      return status;
+    },
+  );
 }
 
 /** @throws CrossfadeError SourceMissing, TargetUnreachable … before anything is started */
@@ -117,11 +116,10 @@ function hashOf({ sourcePath, targetUrl }: Databases): string {
   return createHash('sha256').update(pair).digest('hex').slice(0, 12);
 }
 
-/** @returns undefined where the signal aborts first */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
-  const aborted = new Promise<undefined>((resolve) => {
+/** Resolves when the signal aborts. */
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
     if (signal.aborted) resolve(undefined);
     signal.addEventListener('abort', () => resolve(undefined), { once: true });
   });
-  return Promise.race([work, aborted]);
 }

@@ -71,10 +71,12 @@ export async function supervise(options: SuperviseOptions): Promise<Supervised> 
     },
   );
   const tail: string[] = [];
+  let lastError: string | undefined;
   for (const stream of [supervisor.stdout, supervisor.stderr]) {
     // Read even where nobody listens: a full pipe would stop the server.
     if (stream === null) continue;
     createInterface({ input: stream }).on('line', (line) => {
+      if (stream === supervisor.stderr) lastError = line;
       tail.push(line);
       if (tail.length > TAIL) tail.shift();
       onLine?.(line);
@@ -113,10 +115,8 @@ export async function supervise(options: SuperviseOptions): Promise<Supervised> 
   const failed = exited.then(({ code, signal }): Promise<never> => {
     if (stopping) return never();
     const how = signal ?? `status ${String(code)}`;
-    throw new CrossfadeError(
-      'Internal',
-      `${name} ended by itself (${how}): ${tail.at(-1) ?? 'it printed nothing'}`,
-    );
+    const why = lastError === undefined ? '' : `: ${lastError}`;
+    throw new CrossfadeError('Internal', `${name} ended by itself (${how})${why}`);
   });
   // Nobody has to look at it.
   failed.catch(() => undefined);

@@ -16,7 +16,7 @@ const START_MS = 60_000;
 const GRACE_MS = 5_000;
 
 /** What the workflows may set; a server that does not know one fails every workflow task that sets it. */
-export const SEARCH_ATTRIBUTES: Record<string, string> = { MigrationPhase: 'Keyword' };
+const SEARCH_ATTRIBUTES: Record<string, string> = { MigrationPhase: 'Keyword' };
 
 export interface TemporalOptions {
   env?: NodeJS.ProcessEnv;

@@ -121,7 +121,7 @@ async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): 
   const fencedAt = performance.now();
   let moved: boolean;
   try {
-    await fence(client, lease.epoch, token, maxPauseMs);
+    await fenceTarget(client, lease.epoch, token, maxPauseMs);
     while ((await replayer.step()) > 0) {
       if (performance.now() - fencedAt > maxPauseMs)
         throw new Error(`the drain did not end within ${maxPauseMs} ms`);
@@ -157,8 +157,16 @@ async function refusedRow({ client, plan }: ReverseReplayer): Promise<string | n
   return `the source refuses a row of table "${table}", key ${readableKey(first.key)}: ${first.reason}; change or delete it on the target`;
 }
 
-/** Waits for every write transaction that has passed the fence's trigger, and keeps out the next. */
-async function fence(client: pg.Client, epoch: number, token: string, maxPauseMs: number): Promise<void> {
+/**
+ * Waits for every write transaction that has passed the fence's trigger, and keeps out the next.
+ * @throws Error where the target is not open in this epoch; pg.DatabaseError 55P03 where writers hold on too long
+ */
+export async function fenceTarget(
+  client: pg.Client,
+  epoch: number,
+  token: string,
+  maxPauseMs: number,
+): Promise<void> {
   await client.query('BEGIN');
   try {
     await client.query(`SELECT set_config('lock_timeout', $1, true)`, [`${Math.ceil(maxPauseMs / 2)}ms`]);

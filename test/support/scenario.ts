@@ -1,13 +1,10 @@
 /** A whole migration as an operator runs it: a real Temporal server, worker processes that can be killed, an application. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
-import { hostname } from 'node:os';
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
-import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { DatabaseConnection } from '../../src/index.ts';
 import type { MigrationReport, MigrationStatus, Phase } from '../../src/contract.ts';
 import { TestMigration } from './migration.ts';
@@ -161,25 +158,6 @@ export class Scenario {
       .prepare(`SELECT name FROM sqlite_master WHERE name LIKE '\\_crossfade%' ESCAPE '\\'`)
       .pluck()
       .all() as string[];
-  }
-
-  /** Keeps the run's history for test/histories.test.ts, where RECORD_HISTORIES is set. Names of this machine are taken out. */
-  async record(name: string): Promise<void> {
-    if (process.env['RECORD_HISTORIES'] === undefined) return;
-    const history = await this.client.workflow.getHandle(this.workflowId).fetchHistory();
-    const clean = (text: string): string =>
-      text
-        .replaceAll(this.databases.endpoints.sourcePath, '/data/app.sqlite')
-        .replaceAll(hostname(), 'host')
-        .replaceAll(/"identity": ?"[^"]*"/g, '"identity": "worker"');
-    const json = JSON.stringify(historyToJSON(history), null, 1).replaceAll(
-      /"data": ?"([^"]*)"/g,
-      (_, data: string) => {
-        const text = clean(Buffer.from(data, 'base64').toString('utf8'));
-        return `"data": "${Buffer.from(text).toString('base64')}"`;
-      },
-    );
-    writeFileSync(new URL(`../histories/${name}.json`, import.meta.url), clean(json));
   }
 
   async dispose(): Promise<void> {
