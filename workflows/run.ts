@@ -31,7 +31,8 @@ export class Run {
   constructor() {
     const info = workflowInfo();
     this.status = {
-      migration: `${info.workflowId}/${info.firstExecutionRunId.slice(0, 8)}`,
+      // The end of a run id: its beginning is the time, which two runs may share.
+      migration: `${info.workflowId}/${info.firstExecutionRunId.slice(-12)}`,
       source: DEFAULT_INPUT.source,
       target: DEFAULT_INPUT.target,
       outcome: 'running',

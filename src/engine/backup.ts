@@ -33,12 +33,12 @@ export async function backUp(
   signal.addEventListener('abort', stop);
   try {
     await once(thread, 'exit');
-    if (signal.aborted) throw new CrossfadeError('Aborted', 'the backup was stopped');
+    if (signal.aborted) throw new Error('the backup was stopped');
     renameSync(partial, path);
     return { path, bytes: statSync(path).size };
   } catch (error) {
     rmSync(partial, { force: true });
-    if (error instanceof CrossfadeError) throw error;
+    if (signal.aborted) throw error;
     throw new CrossfadeError(
       'Internal',
       `the backup ${path} could not be written: ${messageOf(error)}; is there room beside the source?`,

@@ -92,9 +92,6 @@ async function duties(options: LoopOptions, replayer: Replayer): Promise<void> {
     changes: replayer.applied,
     quarantined: Number(rows[0]?.n ?? 0),
   });
-  await replayer.applier.client.query(
-    `DELETE FROM crossfade.traffic WHERE at < clock_timestamp() - interval '1 hour'`,
-  );
 }
 
 /** Log rows that every reader has passed: replay, verification, and tables whose replay has not begun. */

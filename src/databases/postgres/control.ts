@@ -176,6 +176,8 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
   SELECT p_instance, w->>'side', w->>'operation', (w->>'count')::bigint, (w->>'errors')::bigint,
          (w->>'fallbacks')::bigint, (w->>'dualWriteFailures')::bigint, w->'histogram'
     FROM jsonb_array_elements(p_windows) w;
+  -- Here, because routers report for as long as they run, and replay does not.
+  DELETE FROM crossfade.traffic WHERE at < clock_timestamp() - interval '1 hour';
 $body$;
 
 INSERT INTO crossfade.lease VALUES ('control', 1, 0, ''), ('copy', 1, 0, ''), ('replay', 1, 0, '');

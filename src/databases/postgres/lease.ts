@@ -3,8 +3,8 @@ import type pg from 'pg';
 import { CrossfadeError, driverCode } from '../../errors.ts';
 import { LEASE_SETTING, SQLSTATE_LEASE_LOST } from '../../protocol.ts';
 import { literal } from '../identifiers.ts';
-import type { Lease } from '../sqlite/control.ts';
-import type { TargetLeaseRole } from './control.ts';
+import { proveMigration, type Lease } from '../sqlite/control.ts';
+import { readControl, type TargetLeaseRole } from './control.ts';
 
 export type TargetLease = Lease<TargetLeaseRole>;
 
@@ -18,6 +18,7 @@ export function applicationName(lease: TargetLease): string {
  * @throws CrossfadeError LeaseLost where a later owner or another epoch has it
  */
 export async function takeLease(client: pg.Client, lease: TargetLease): Promise<void> {
+  proveMigration(lease, (await readControl(client))?.migration, 'target');
   try {
     const { rows } = await client.query<{ holder: string }>(
       `SELECT holder FROM crossfade.lease WHERE role = $1 AND epoch = $2 AND ordinal < $3`,

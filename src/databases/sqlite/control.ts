@@ -32,6 +32,8 @@ export interface Lease<Role extends string> {
   ordinal: number;
   /** Unique per owner. */
   holder: string;
+  /** The migration that the owner works for; a worker that was given other databases under the same names is refused. */
+  migration?: string;
 }
 
 /** Creates the control objects, source open with epoch 1. The caller has checked that none exist. */
@@ -112,10 +114,21 @@ export function readControl(db: Database.Database): SourceControlRow | null {
  * @throws CrossfadeError LeaseLost where a later owner or another epoch holds it
  */
 export function takeLease(db: Database.Database, lease: Lease<SourceLeaseRole>): void {
+  proveMigration(lease, readControl(db)?.migration, `source ${db.name}`);
   const taken = db
     .prepare(`UPDATE ${LEASE_TABLE} SET ordinal = ?, holder = ? WHERE role = ? AND epoch = ? AND ordinal < ?`)
     .run(lease.ordinal, lease.holder, lease.role, lease.epoch, lease.ordinal);
   if (taken.changes !== 1) throw leaseLost(lease);
+}
+
+/** @throws CrossfadeError MigrationExists where the database belongs to another migration than the lease's owner */
+export function proveMigration(lease: Lease<string>, found: string | undefined, database: string): void {
+  if (lease.migration === undefined || found === undefined || lease.migration === found) return;
+  throw new CrossfadeError(
+    'MigrationExists',
+    `${database} belongs to migration "${found}", not to "${lease.migration}": two workers with different ` +
+      'connections share a task queue; give each pair of databases a queue of its own (--task-queue)',
+  );
 }
 
 /** Proves, inside the caller's write transaction, that the lease is still held. Must run before its COMMIT. */
