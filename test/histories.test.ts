@@ -1,13 +1,18 @@
 /**
- * Recorded histories replay: a change of the workflow that would break running migrations fails here. Record new ones
- * with `RECORD_HISTORIES=1 npx jest test/migrate-database.test.ts` only for a change that is versioned.
+ * Recorded histories replay: a change of the workflow that would break running migrations fails here. Each file is a
+ * `temporal.api.history.v1.History` in protobuf's binary form; new ones are recorded only for a versioned change.
  */
 import { readdirSync, readFileSync } from 'node:fs';
+import { temporal } from '@temporalio/proto';
 import { Worker, type WorkflowBundle } from '@temporalio/worker';
 import { bundleWorkflows } from '../src/worker.ts';
 
 const FOLDER = new URL('./histories/', import.meta.url);
-const NAMES = readdirSync(FOLDER).filter((name) => name.endsWith('.json'));
+const NAMES = readdirSync(FOLDER);
+
+function historyOf(name: string): temporal.api.history.v1.History {
+  return temporal.api.history.v1.History.decode(readFileSync(new URL(name, FOLDER)));
+}
 
 describe('recorded histories', () => {
   let workflowBundle: WorkflowBundle;
@@ -17,23 +22,25 @@ describe('recorded histories', () => {
   });
 
   it('are there for every kind of ending', () => {
-    expect(NAMES).toEqual(['complete.json', 'killed.json', 'paused-and-cancelled.json', 'rolled-back.json']);
+    expect(NAMES.toSorted()).toEqual([
+      'complete.history',
+      'killed.history',
+      'paused-and-cancelled.history',
+      'rolled-back.history',
+    ]);
   });
 
   it.each(NAMES)('%s replays', async (name) => {
-    const history: unknown = JSON.parse(readFileSync(new URL(name, FOLDER), 'utf8'));
-    await Worker.runReplayHistory(
-      { workflowBundle },
-      history as Parameters<typeof Worker.runReplayHistory>[1],
-    );
+    await Worker.runReplayHistory({ workflowBundle }, historyOf(name));
   });
 
   it('of a run that did something else are refused', async () => {
-    const history = JSON.parse(
-      readFileSync(new URL('complete.json', FOLDER), 'utf8').replaceAll('planMigration', 'guessMigration'),
-    ) as unknown;
-    await expect(
-      Worker.runReplayHistory({ workflowBundle }, history as Parameters<typeof Worker.runReplayHistory>[1]),
-    ).rejects.toThrow(/[Nn]ondeterminism/);
+    const history = historyOf('complete.history');
+    for (const { activityTaskScheduledEventAttributes: scheduled } of history.events) {
+      if (scheduled?.activityType?.name === 'planMigration') scheduled.activityType.name = 'guessMigration';
+    }
+    await expect(Worker.runReplayHistory({ workflowBundle }, history)).rejects.toMatchObject({
+      name: 'DeterminismViolationError',
+    });
   });
 });

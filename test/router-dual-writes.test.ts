@@ -43,9 +43,7 @@ describe('dual writes', () => {
       await pair.replay();
       await acknowledged;
       // Its readers need not stay on the source.
-      expect(await db.query('SELECT n FROM items')).toEqual(
-        await pair.source.prepare('SELECT n FROM items').all(),
-      );
+      expect(await db.query('SELECT n FROM items')).toEqual(pair.source.prepare('SELECT n FROM items').all());
     }
     expect(db.stats()).toMatchObject({ heldBack: 0, reads: { target: { count: 4 }, source: { count: 0 } } });
     expect(pair.alerts).toEqual([]);

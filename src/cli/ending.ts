@@ -43,7 +43,9 @@ function failedEnding(cause: Error | undefined, workflowId: string): Ending {
   for (let error: unknown = cause; error instanceof Error; error = error.cause) {
     if (error instanceof ApplicationFailure) {
       const report = error.details?.find(isReport);
-      const exit = report === undefined ? exitOf(error.type ?? '') : EXITS[report.outcome];
+      // A run that failed before anything was begun says by its type whether the input was at fault.
+      const byType = report === undefined || report.outcome === 'failed';
+      const exit = byType ? exitOf(error.type ?? '') : EXITS[report.outcome];
       return { exit, message: error.message, ...(report === undefined ? {} : { report }) };
     }
     if (error instanceof CancelledFailure) {

@@ -37,18 +37,18 @@ export type LoopEnd = 'stopped' | 'superseded';
  */
 export async function replayLoop(options: LoopOptions, lease: TargetLease): Promise<LoopEnd> {
   return untilSuperseded(options.endpoints, lease, async () => {
+    const file = new SourceFile(options.endpoints.sourcePath);
     const replayer = await Replayer.open(options.endpoints, lease);
     try {
-      await follow(options, replayer);
+      await follow(options, replayer, file);
     } finally {
       await replayer.close();
     }
   });
 }
 
-async function follow(options: LoopOptions, replayer: Replayer): Promise<void> {
+async function follow(options: LoopOptions, replayer: Replayer, file: SourceFile): Promise<void> {
   const watch = new SourceWatch(replayer.db, replayer.plan);
-  const file = new SourceFile(options.endpoints.sourcePath);
   const version = replayer.db.prepare('PRAGMA data_version').pluck();
   let seen: unknown;
   let dutiesAt = 0;
@@ -120,19 +120,19 @@ async function trim(endpoints: Endpoints, replayer: Replayer): Promise<void> {
  */
 export async function reverseLoop(options: LoopOptions, lease: SourceLease): Promise<LoopEnd> {
   return untilSuperseded(options.endpoints, null, async () => {
+    const file = new SourceFile(options.endpoints.sourcePath);
     const replayer = await ReverseReplayer.open(options.endpoints, lease);
     try {
-      await followBack(options, replayer);
+      await followBack(options, replayer, file);
     } finally {
       await replayer.close();
     }
   });
 }
 
-async function followBack(options: LoopOptions, replayer: ReverseReplayer): Promise<void> {
+async function followBack(options: LoopOptions, replayer: ReverseReplayer, file: SourceFile): Promise<void> {
   let dutiesAt = 0;
   let caughtUpAt = performance.now();
-  const file = new SourceFile(options.endpoints.sourcePath);
   while (!options.signal.aborted) {
     if (performance.now() >= dutiesAt) {
       file.proveSame();

@@ -3,7 +3,7 @@
  * Shares nothing with the engine's verification.
  */
 import type Database from 'better-sqlite3';
-import pg from 'pg';
+import type pg from 'pg';
 import type { Plan } from '../../src/contract.ts';
 
 const BIGINT = 20;

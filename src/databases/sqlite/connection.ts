@@ -70,7 +70,9 @@ export class SourceFile {
   private readonly path: string;
   private readonly opened: string;
 
+  /** @param path of the file that is about to be opened. @throws CrossfadeError SourceMissing, SourceNotSqlite */
   constructor(path: string) {
+    checkFile(path);
     this.path = path;
     this.opened = identity(path);
   }
