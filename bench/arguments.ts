@@ -1,0 +1,42 @@
+/** The benchmark's command line. */
+import { Command, InvalidArgumentError, Option } from 'commander';
+
+export interface BenchOptions {
+  rows: number;
+  runs: number;
+  json?: string;
+  /** Names of the measurements to run. */
+  only: string[];
+}
+
+function whole(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < least || value > most) {
+      throw new InvalidArgumentError(`Use a whole number from ${least} to ${most}.`);
+    }
+    return value;
+  };
+}
+
+/** Parses the arguments after the program's name. Prints usage and ends the process with status 2 on a mistake. */
+export function parseArguments(args: string[], measurements: string[]): BenchOptions {
+  const command = new Command('npm run bench --')
+    .description(
+      'Measures crossfade against other ways to do the same work, on one generated database, in turns: A B A B.\n' +
+        "PostgreSQL is TARGET_URL's server, else 127.0.0.1:5432 with trust, else an embedded one.",
+    )
+    .option('--rows <n>', 'rows of the generated database', whole(1_000, 100_000_000), 2_000_000)
+    .option('--runs <n>', 'runs of each side', whole(1, 100), 3)
+    .option('--json <file>', 'write every run as JSON')
+    .addOption(
+      new Option('--only <names...>', 'only these measurements').choices(measurements).default(measurements),
+    )
+    .addHelpText(
+      'after',
+      '\nExample:\n  npm run bench -- --rows 500000 --runs 5 --only copy --json bench.json',
+    )
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+    .parse(args, { from: 'user' });
+  return command.opts<BenchOptions>();
+}

@@ -1,0 +1,8 @@
+/** Every measurement, in the order in which they run. */
+import type { Measurement } from '../results.ts';
+import { copy } from './copy.ts';
+import { memory } from './memory.ts';
+import { replay } from './replay.ts';
+import { verification } from './verification.ts';
+
+export const MEASUREMENTS: Measurement[] = [copy, memory, verification, replay];

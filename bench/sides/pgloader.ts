@@ -1,0 +1,40 @@
+/** pgloader, told to load the rows only: tables and primary keys are there. */
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connectionConfig } from '../../src/databases/postgres/connection.ts';
+import type { Side } from '../interleave.ts';
+import { findProgram, runShell } from '../programs.ts';
+import { createBareTables } from '../tables.ts';
+import type { CopyWork } from './copy-work.ts';
+
+export function pgloader(name: string, work: CopyWork): Side {
+  const { bench, source } = work;
+  return {
+    name,
+    ...(findProgram('pgloader') === undefined ? { unavailable: 'pgloader not installed' } : {}),
+    run: () =>
+      work.measure(
+        name,
+        (url) => createBareTables(url, source.plan),
+        (url) => {
+          const target = new URL(url);
+          target.search = connectionConfig(url).ssl === false ? 'sslmode=disable' : 'sslmode=require';
+          // The URL may hold a password: a file keeps it from the command line.
+          const script = join(bench.directory, 'pgloader.load');
+          writeFileSync(
+            script,
+            `LOAD DATABASE FROM sqlite://${source.path} INTO ${target.toString()}\n` +
+              `WITH data only, create no tables, create no indexes, no foreign keys, reset no sequences, include no drop;\n`,
+            { mode: 0o600 },
+          );
+          chmodSync(script, 0o600);
+          return runShell(
+            'pgloader --quiet --root-dir "$2" "$1"',
+            [script, bench.directory],
+            process.env,
+            bench.signal,
+          );
+        },
+      ),
+  };
+}
