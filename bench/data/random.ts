@@ -5,6 +5,12 @@ const WORDS = (
   'comma, back\\slash tab\there line\nbreak ünïcödé 漢字 🎉 naïve café'
 ).split(' ');
 
+/** Dates are made once: formatting one for every row would take as long as inserting it. */
+const DAYS = Array.from({ length: 11_688 }, (_, day) =>
+  new Date(Date.UTC(2000, 0, 1 + day)).toISOString().slice(0, 10),
+);
+const TWO = Array.from({ length: 60 }, (_, n) => String(n).padStart(2, '0'));
+
 /** Halves of a surrogate pair at the edges of a cut. */
 const HALVES = /^[\udc00-\udfff]|[\ud800-\udbff]$/g;
 
@@ -49,7 +55,10 @@ export class Random {
   /** Text of `length` UTF-16 units at most; well-formed. */
   text(length: number): string {
     const from = this.below(this.#text.length - length);
-    return this.#text.slice(from, from + length).replace(HALVES, '');
+    const text = this.#text.slice(from, from + length);
+    return isHalf(text.charCodeAt(0)) || isHalf(text.charCodeAt(text.length - 1))
+      ? text.replace(HALVES, '')
+      : text;
   }
 
   bytes(length: number): Buffer {
@@ -57,4 +66,17 @@ export class Random {
     for (let i = 0; i < length; i++) bytes[i] = this.below(256);
     return bytes;
   }
+
+  /** YYYY-MM-DD HH:MM:SS in the years from 2000 to 2031. */
+  datetime(): string {
+    const bits = Math.floor(this.fraction() * 2 ** 32);
+    return (
+      `${DAYS[bits % DAYS.length]!} ${TWO[(bits >>> 14) % 24]!}:${TWO[(bits >>> 19) % 60]!}:` +
+      `${TWO[(bits >>> 25) % 60]!}`
+    );
+  }
+}
+
+function isHalf(unit: number): boolean {
+  return unit >= 0xd800 && unit <= 0xdfff;
 }

@@ -2,15 +2,6 @@
 import type { Random } from './random.ts';
 
 const KINDS = ['view', 'click', 'purchase', 'refund', 'sign-in', 'sign-out'] as const;
-/** 2020-01-01 00:00:00 UTC, in seconds. */
-const EPOCH = 1_577_836_800;
-const FIVE_YEARS = 157_680_000;
-
-function datetime(random: Random): string {
-  const at = new Date((EPOCH + random.below(FIVE_YEARS)) * 1_000).toISOString();
-  return `${at.slice(0, 10)} ${at.slice(11, 19)}`;
-}
-
 export function account(random: Random, id: number): unknown[] {
   return [
     id,
@@ -20,7 +11,7 @@ export function account(random: Random, id: number): unknown[] {
     random.below(2),
     random.below(10) === 0 ? null : random.double(),
     random.below(3) === 0 ? random.bytes(random.below(96)) : null,
-    datetime(random),
+    random.datetime(),
   ];
 }
 
@@ -34,7 +25,7 @@ export function event(random: Random, id: number, accounts: number): unknown[] {
     random.below(2) === 0 ? random.double() : null,
     random.below(2) === 0 ? `{"page":${random.below(1_000)},"kind":"${kind}","ok":true}` : null,
     random.below(4) === 0 ? random.text(random.below(160)) : '',
-    datetime(random),
+    random.datetime(),
   ];
 }
 

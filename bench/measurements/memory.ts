@@ -1,6 +1,6 @@
 /** Memory of a process that does nothing but the copy, at two sizes: it may not grow with the number of rows. */
-import { count, type Bench } from '../bench.ts';
-import { BenchMigration } from '../migration.ts';
+import { count } from '../bench.ts';
+import { copied } from '../copied.ts';
 import type { Figure, Measurement } from '../results.ts';
 
 const MIB = 2 ** 20;
@@ -14,7 +14,7 @@ export const memory: Measurement = {
     const sizes = [Math.ceil(rows / 4), rows];
     const figures: Figure[] = [];
     for (const size of sizes) {
-      const { rssBefore, peakRss } = await copyOnce(bench, size);
+      const { rssBefore, peakRss } = await copied(bench, size);
       const name = `copy of ${count(size)} rows`;
       figures.push(
         { name: `${name}: before it`, value: rssBefore / MIB, unit: 'MiB' },
@@ -32,18 +32,3 @@ export const memory: Measurement = {
     };
   },
 };
-
-async function copyOnce(bench: Bench, rows: number): Promise<{ rssBefore: number; peakRss: number }> {
-  const source = await bench.source(rows);
-  return bench.withDatabase(async (url) => {
-    const migration = new BenchMigration(source, url, bench.signal);
-    try {
-      await migration.begin();
-      const done = await migration.copy();
-      if (done.result.rows !== rows) throw new Error(`${done.result.rows} of ${rows} rows were copied`);
-      return done;
-    } finally {
-      await migration.end();
-    }
-  });
-}

@@ -30,6 +30,9 @@ const BATCH_CHANGES = 5_000;
 /** Keys that are read from the source in one synchronous call. */
 const SLICE_KEYS = 2_500;
 
+/** A batch that may end in the middle of the log is refused once the target has, or is about to have, unique indexes. */
+const PARTIAL_BATCH = { guardSql: 'SELECT crossfade.partial_batch()' };
+
 /** Two connections and a lease: everything that applies changes to the target. */
 export class Replayer {
   readonly db: Database.Database;
@@ -142,10 +145,9 @@ export class Replayer {
     const whole = this.wholeBatches;
     let end: LogHead;
     try {
-      end = await this.applyRange(from.position, live, whole ? null : BATCH_CHANGES, (to) => {
-        const sql = this.checkpointSql(to, head.position, readAt);
-        return whole ? sql : `SELECT crossfade.partial_batch(); ${sql}`;
-      });
+      end = await this.applyRange(from.position, live, whole ? null : BATCH_CHANGES, (to) =>
+        this.checkpointSql(to, head.position, readAt),
+      );
     } catch (error) {
       if (driverCode(error) !== SQLSTATE_WHOLE_BATCHES) throw error;
       this.wholeBatches = true;
@@ -246,6 +248,8 @@ export class Replayer {
     checkpointSql: (to: LogHead) => string,
     ceiling?: bigint,
   ): Promise<LogHead> {
+    // A table is taken up before there are any unique indexes but its key.
+    const guard = limit === null || ceiling !== undefined ? {} : PARTIAL_BATCH;
     const close = openSnapshot(this.db);
     try {
       let end = batchEnd(this.db, from, limit);
@@ -258,12 +262,13 @@ export class Replayer {
         this.noteQuarantine(
           await applyBatch(this.applier, {
             ...slice,
+            ...guard,
             healed: this.quarantineMayHave ? slice.keys : [],
             checkpointSql: checkpointSql(end),
           }),
         );
       } else {
-        await this.applySlices(checkpointSql(end));
+        await this.applySlices(checkpointSql(end), guard);
       }
       this.applied += keys;
       return end;
@@ -280,7 +285,7 @@ export class Replayer {
    * A batch larger than one call: all deletions, then all rows, so that unique values that moved between rows never
    * meet; slice by slice in bounded memory, in one target transaction, on one source snapshot that stays open.
    */
-  private async applySlices(checkpointSql: string): Promise<void> {
+  private async applySlices(checkpointSql: string, guard: { guardSql?: string }): Promise<void> {
     const { client } = this.applier;
     const highest = this.staged.highest();
     await client.query('BEGIN');
@@ -295,6 +300,7 @@ export class Replayer {
             this.applier,
             {
               ...slice,
+              ...guard,
               healed: parts.rows && this.quarantineMayHave ? slice.keys : [],
               checkpointSql: 'SELECT 1',
             },

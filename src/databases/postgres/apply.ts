@@ -24,6 +24,8 @@ export interface TableBatch {
 }
 
 export interface Batch {
+  /** Statement that fails where the batch must not be applied at all; runs first. */
+  guardSql?: string;
   tables: TableBatch[];
   quarantine: Quarantined[];
   /** Keys that this batch applies, as `keyText`: they leave the quarantine. Only needed where something is in it. */
@@ -65,7 +67,7 @@ export async function applyBatch(
   if (transaction === 'inside') return applyStatements(applier, batch);
   const copies = batch.tables.filter((part) => part.rows !== null);
   const sql = [
-    ...openingSql(applier),
+    ...openingSql(applier, batch),
     ...batch.tables.flatMap((part) => deletionSql(part)),
     ...copies.map((part) => copySql(part.table)),
     ...closingSql(applier, batch, batch.quarantine),
@@ -109,7 +111,7 @@ async function applyCarefully(applier: Applier, batch: Batch): Promise<Quarantin
 async function applyStatements(applier: Applier, batch: Batch): Promise<Quarantined[]> {
   const { client } = applier;
   const quarantine = [...batch.quarantine];
-  for (const sql of openingSql(applier)) await client.query(sql);
+  for (const sql of openingSql(applier, batch)) await client.query(sql);
   for (const part of batch.tables) for (const sql of deletionSql(part)) await client.query(sql);
   for (const part of batch.tables) {
     if (part.rows === null) continue;
@@ -145,8 +147,9 @@ async function insertHalving(
   await insertHalving(client, table, lines.slice(middle), quarantine);
 }
 
-function openingSql(applier: Applier): string[] {
+function openingSql(applier: Applier, batch: Batch): string[] {
   const sql = [passFenceSql(applier.lease)];
+  if (batch.guardSql !== undefined) sql.push(batch.guardSql);
   if (applier.replica) sql.push(`SELECT set_config('session_replication_role', 'replica', true)`);
   return sql;
 }
