@@ -158,7 +158,7 @@ function misbehave(app: Database.Database): string[] {
       `words ["${hex.includes('00') ? `t:${JSON.stringify(Buffer.from(hex, 'hex').toString()).slice(1, -1)}` : `u:${hex}`}"]`,
     );
   }
-  app.exec(`INSERT INTO words VALUES ('b\ufffd', 3), (x'62', 3), (NULL, 3)`);
+  app.exec(`INSERT INTO words VALUES ('b\ufffd', 3), (x'62', 3), (NULL, 3), (NULL, 4)`);
   bad.push('words ["b:62"]', 'words ["n:"]');
   for (const day of ['0000-00-00', '2023-02-29', 'never', '2024-01-01\0'])
     app.prepare('INSERT INTO days VALUES (?, ?, 1)').run(day, 'a');
@@ -202,7 +202,8 @@ describe.each(['copy', 'replay'] as const)('values that the plan did not foresee
       // Everything else is there, nothing of the misfits is, and the verdict says so without calling it a difference.
       const found = await differences(app, migration.target, migration.plan);
       expect(found.filter((line) => line.includes('target only'))).toEqual([]);
-      expect(found.filter((line) => line.includes('source only'))).toHaveLength(bad.length);
+      // Two rows without a key share a name in the quarantine.
+      expect(found.filter((line) => line.includes('source only'))).toHaveLength(bad.length + 1);
       expect(await migration.verify()).toMatchObject({
         equal: false,
         mismatchCount: 0,

@@ -3,6 +3,7 @@ import { copyFileSync, renameSync, rmSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { DEFAULT_INPUT, type Policies } from '../src/contract.ts';
+import { copyTables } from '../src/engine/copy.ts';
 import { Replayer } from '../src/engine/replay.ts';
 import { replayLoop } from '../src/engine/replay-loop.ts';
 import { cleanSource } from '../src/engine/finish.ts';
@@ -208,6 +209,7 @@ describe('one batch', () => {
     try {
       await migration.index();
       migration.app.exec(rotate);
+      do expect(await quarantined(migration)).toEqual([]);
       while ((await replayer.step()) > 0);
       await expectSame(migration);
     } finally {
@@ -215,10 +217,35 @@ describe('one batch', () => {
     }
   });
 
+  it('takes up what changed in a table from the moment at which its copy began', async () => {
+    let begun = (): void => undefined;
+    const copying = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const copy = copyTables({
+      endpoints: migration.endpoints,
+      lease: migration.lease('copy'),
+      tables: migration.plan.tables,
+      settings: { ...DEFAULT_INPUT.copy, batchRows: 500, batchBytes: 1_000, maxRowsPerSecond: 14_000 },
+      signal: never,
+      onProgress: () => begun(),
+    });
+    await copying;
+    // Rows that have been read, and rows that have not.
+    migration.app.exec(`UPDATE t SET v = 1 WHERE id IN (1, 6999); DELETE FROM t WHERE id IN (2, 7000)`);
+    // Replay passes the log's end before the table is copied.
+    await migration.catchUp();
+    await copy;
+    await migration.catchUp();
+    await expectSame(migration);
+  });
+
   it('clears the quarantine of rows that the copy set aside while replay was running already', async () => {
+    migration.app.exec(`UPDATE t SET v = 'text' WHERE id IN (5, 6)`);
+    // No table is copied yet, so that these changes are passed over.
+    await migration.catchUp();
     const replayer = await Replayer.open(migration.endpoints, migration.lease('replay'));
     try {
-      migration.app.exec(`UPDATE t SET v = 'text' WHERE id IN (5, 6)`);
       await migration.copy();
       while ((await replayer.step()) > 0);
       expect(await quarantined(migration)).toHaveLength(2);

@@ -1,5 +1,5 @@
 /** Random writes that collide on unique values, as hard on capture and replay as SQLite allows. */
-import Database from 'better-sqlite3';
+import type Database from 'better-sqlite3';
 import type { Random } from './random.ts';
 
 /** How a table is attacked: its columns with the few values that each may take, as SQL literals. */

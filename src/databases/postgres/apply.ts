@@ -135,7 +135,8 @@ async function insertHalving(
     return;
   } catch (error) {
     if (!isDataError(error)) throw error;
-    await client.query('ROLLBACK TO SAVEPOINT rows');
+    // Released as well: thousands of open savepoints would fill the server's lock table.
+    await client.query('ROLLBACK TO SAVEPOINT rows; RELEASE SAVEPOINT rows');
     if (lines.length === 1) {
       const key = keyText(copyLineKey(table, lines[0]!));
       quarantine.push({ tableId: table.id, key, reason: messageOf(error) });
@@ -178,7 +179,11 @@ function closingSql(applier: Applier, batch: Batch, quarantine: Quarantined[]): 
                WHERE q.table_id = h.table_id AND q.key = h.key`);
   }
   if (quarantine.length > 0) {
-    const rows = quarantine.map((q) => `(${q.tableId}, ${literal(q.key)}, ${literal(q.reason)})`).join(', ');
+    // Rows whose key is NULL have one name between them.
+    const named = new Map(quarantine.map((q) => [`${q.tableId} ${q.key}`, q]));
+    const rows = [...named.values()]
+      .map((q) => `(${q.tableId}, ${literal(q.key)}, ${literal(q.reason)})`)
+      .join(', ');
     sql.push(`INSERT INTO crossfade.quarantine (table_id, key, reason) VALUES ${rows}
               ON CONFLICT (table_id, key) DO UPDATE SET reason = excluded.reason, at = now()`);
   }
