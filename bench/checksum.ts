@@ -29,7 +29,7 @@ function sumSql(column: ColumnPlan): { sqlite: string; postgres: string } {
 }
 
 /** Number of rows, and of values and their sum in each column, by table. */
-type Sums = Map<string, number[]>;
+export type Sums = Map<string, number[]>;
 
 function sumsSql(table: TablePlan, dialect: 'sqlite' | 'postgres', from: string): string {
   const columns = table.columns.flatMap((column) => [
@@ -40,8 +40,8 @@ function sumsSql(table: TablePlan, dialect: 'sqlite' | 'postgres', from: string)
 }
 
 /** @throws Error naming table and column where the target's counts or sums are not the source's */
-export async function requireSums(path: string, url: string, plan: Plan): Promise<void> {
-  const [source, target] = [sourceSums(path, plan), await targetSums(url, plan)];
+export async function requireSums(source: Sums, url: string, plan: Plan): Promise<void> {
+  const target = await targetSums(url, plan);
   for (const table of plan.tables) {
     const [expected, found] = [source.get(table.name)!, target.get(table.name)!];
     expected.forEach((value, i) => {
@@ -53,7 +53,7 @@ export async function requireSums(path: string, url: string, plan: Plan): Promis
   }
 }
 
-function sourceSums(path: string, plan: Plan): Sums {
+export function sourceSums(path: string, plan: Plan): Sums {
   const db = new Database(path, { readonly: true });
   try {
     return new Map(

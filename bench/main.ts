@@ -22,6 +22,8 @@ const STATUS: Partial<Record<NodeJS.Signals, number>> = { SIGINT: 130, SIGTERM: 
 let stoppedBy: NodeJS.Signals | undefined;
 for (const signal of Object.keys(STATUS) as NodeJS.Signals[]) {
   process.on(signal, () => {
+    // The second time, at once.
+    if (stoppedBy !== undefined) process.exit(STATUS[signal]);
     stoppedBy = signal;
     stopping.abort(new Error(`stopped by ${signal}`));
   });

@@ -2,7 +2,7 @@
 import { count, seconds } from './bench.ts';
 import type { SideResult } from './interleave.ts';
 import type { Machine } from './machine.ts';
-import type { Section } from './results.ts';
+import type { Ratio, Section } from './results.ts';
 import { spreadOf } from './statistics.ts';
 
 const MIB = 2 ** 20;
@@ -14,19 +14,21 @@ export function renderMachine(machine: Machine): string {
     `Node        ${machine.node}`,
     `SQLite      ${machine.sqlite}`,
     `PostgreSQL  ${machine.postgres}`,
+    ...(machine.load > machine.cores / 2
+      ? ['The machine is busy with other things: ratios count, times do not.']
+      : []),
   ].join('\n');
 }
 
 export function renderSection(section: Section): string {
   const lines = [section.title];
-  if (section.sides.length > 0) {
-    lines.push(...table([header(section.unit), ...section.sides.map(sideRow)]));
+  const ran = section.sides.filter(({ runs }) => runs.length > 0);
+  if (ran.length > 0) lines.push(...table(header(section.unit), ran.map(sideRow)));
+  for (const { name, unavailable } of section.sides) {
+    if (unavailable !== undefined) lines.push(`  ${name}: ${unavailable}`);
   }
-  for (const { of, to, spread, goal } of section.ratios) {
-    const aim = goal === undefined ? '' : `   goal ≤ ${goal.toFixed(2)}: ${verdict(spread.median, goal)}`;
-    lines.push(
-      `  ${spread.median.toFixed(2)} (${spread.min.toFixed(2)}–${spread.max.toFixed(2)}) × the time of ${to}: ${of}${aim}`,
-    );
+  if (section.ratios.length > 0) {
+    lines.push(...table(['time, paired by run', 'median', 'min–max', ''], section.ratios.map(ratioRow)));
   }
   for (const { name, value, unit, goal } of section.figures) {
     const aim = goal === undefined ? '' : `   limit ${goal} ${unit}: ${verdict(value, goal)}`;
@@ -36,8 +38,14 @@ export function renderSection(section: Section): string {
   return lines.join('\n');
 }
 
+function ratioRow({ of, to, spread, goal }: Ratio): string[] {
+  const { median, min, max } = spread;
+  const aim = goal === undefined ? '' : `goal ≤ ${goal.toFixed(2)}: ${verdict(median, goal)}`;
+  return [`${of} ÷ ${to}`, median.toFixed(2), `${min.toFixed(2)}–${max.toFixed(2)}`, aim];
+}
+
 function verdict(value: number, goal: number): string {
-  return value <= goal ? 'reached' : 'MISSED';
+  return value <= goal ? 'reached' : 'missed';
 }
 
 function header(unit: string): string[] {
@@ -45,7 +53,6 @@ function header(unit: string): string[] {
 }
 
 function sideRow(side: SideResult): string[] {
-  if (side.unavailable !== undefined) return [side.name, side.unavailable];
   const time = spreadOf(side.runs.map(({ ms }) => ms));
   const rate = spreadOf(side.runs.map(({ ms, units }) => (units / ms) * 1_000)).median;
   const [first] = side.runs;
@@ -60,15 +67,13 @@ function sideRow(side: SideResult): string[] {
   ];
 }
 
-/** Columns as wide as their widest cell; a row with a single text cell does not count. */
-function table(rows: string[][]): string[] {
-  const widths = rows[0]!.map((_, i) =>
-    Math.max(...rows.map((row) => (i === 0 || row.length > 2 ? (row[i]?.length ?? 0) : 0))),
-  );
+/** Columns as wide as their widest cell, the first to the left; those with nothing below their head are left out. */
+function table(head: string[], body: string[][]): string[] {
+  const shown = head.map((_, i) => body.some((row) => row[i] !== ''));
+  const rows = [head, ...body].map((row) => row.filter((_, i) => shown[i]));
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
   return rows.map((row) => {
-    const cells = row.map((cell, i) =>
-      i === 0 || row.length === 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!),
-    );
+    const cells = row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)));
     return `  ${cells.join('   ')}`.trimEnd();
   });
 }

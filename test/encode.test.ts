@@ -95,7 +95,8 @@ describe('values that have an exact form', () => {
       expect(await differences(app, migration.target, migration.plan)).toEqual([]);
       // The same through replay.
       for (let id = rowsBefore + 1; id <= rowsBefore + 300; id++) add(id);
-      app.exec('UPDATE v SET t = t || t, n = n + 1 WHERE id % 3 = 0');
+      // -n and not n + 1: a sum of decimals may need more than 15 digits, and is then rightly set aside.
+      app.exec('UPDATE v SET t = t || t, n = -n WHERE id % 3 = 0');
       await migration.catchUp();
       expect(await quarantine(migration)).toEqual([]);
       expect(await differences(app, migration.target, migration.plan)).toEqual([]);
@@ -296,7 +297,8 @@ it('names a key of any class by one text, and finds it again', () => {
     '"',
     '\0',
     ...TRICKY,
-    randomText(random),
+    // The prefix keeps it apart from the values above, '' among them.
+    `random ${randomText(random)}`,
   ];
   for (const value of values) {
     const text = keyText([value, 'x']);

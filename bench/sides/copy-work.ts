@@ -1,6 +1,7 @@
 /** What the sides of a copy share: a database of their own, a server at rest, and the check of what came in. */
+import { messageOf } from '../../src/errors.ts';
 import type { Bench, Source } from '../bench.ts';
-import { fingerprint, requireSums, type Fingerprint } from '../checksum.ts';
+import { fingerprint, requireSums, sourceSums, type Fingerprint, type Sums } from '../checksum.ts';
 import type { Run } from '../interleave.ts';
 import { settle } from '../target.ts';
 
@@ -18,6 +19,7 @@ export class CopyWork {
   readonly inexact = new Set<string>();
   /** False where the role may not let the server settle before a run. */
   settled = true;
+  #expected: Sums | undefined;
   #reference: Fingerprint | undefined;
   #bytes: number | undefined;
 
@@ -56,7 +58,14 @@ export class CopyWork {
     const found = await fingerprint(url, plan);
     const exact = found.doubles === this.#reference?.doubles;
     // The first run is checked against the source, later ones against it, hash by hash.
-    if (!exact) await requireSums(path, url, plan);
+    if (!exact) {
+      this.#expected ??= sourceSums(path, plan);
+      await requireSums(this.#expected, url, plan).catch((error: unknown) => {
+        throw new Error(`"${side}" did other work, so there is no ratio: ${messageOf(error)}`, {
+          cause: error,
+        });
+      });
+    }
     if (this.#reference === undefined) this.#reference = found;
     else if (!exact) this.inexact.add(side);
     return found.text;
