@@ -1,6 +1,6 @@
 /** The triggers on the target's tables: the fence, there from the start, and the reverse capture, there from the cutover on. */
 import type { TablePlan } from '../../contract.ts';
-import { LEASE_SETTING } from '../../protocol.ts';
+import { FENCE_LOCK_KEY, LEASE_SETTING } from '../../protocol.ts';
 import { literal, quoted } from '../identifiers.ts';
 
 /** Sorts before letters: PostgreSQL fires triggers of one kind in the order of their names. */
@@ -17,8 +17,8 @@ export const TRIGGER_NAMES = [FENCE, FENCE_TRUNCATE, CAPTURE, CAPTURE_TRUNCATE];
 function create(table: TablePlan, name: string, event: string, call: string): string[] {
   const on = `public.${quoted(table.name)}`;
   return [
-    `DROP TRIGGER IF EXISTS ${quoted(name)} ON ${on}`,
-    `CREATE TRIGGER ${quoted(name)} ${event.replace('{table}', on)} EXECUTE FUNCTION ${call}`,
+    // Replaced, not dropped: that would keep readers out.
+    `CREATE OR REPLACE TRIGGER ${quoted(name)} ${event.replace('{table}', on)} EXECUTE FUNCTION ${call}`,
     `ALTER TABLE ${on} ENABLE ALWAYS TRIGGER ${quoted(name)}`,
   ];
 }
@@ -34,6 +34,31 @@ export function installFenceSql(table: TablePlan): string[] {
     ),
     ...create(table, FENCE_TRUNCATE, 'BEFORE TRUNCATE ON {table} FOR EACH STATEMENT', 'crossfade.fence()'),
   ];
+}
+
+/**
+ * An id that the application chose itself moves the identity's sequence on, as SQLite counts on from the greatest id.
+ * The lock keeps two sessions from moving it back. It is given back at once, also where the statement is cancelled: held to
+ * the end of the transaction it would let only one session at a time choose ids.
+ */
+function advanceSequenceSql(table: TablePlan): string {
+  const identity = table.columns.find((column) => column.identity);
+  if (identity === undefined) return '';
+  const id = `NEW.${quoted(identity.name)}`;
+  const sequence = `pg_get_serial_sequence(${literal(`public.${quoted(table.name)}`)}, ${literal(identity.name)})::regclass`;
+  const lock = BigInt(FENCE_LOCK_KEY) + BigInt(table.id);
+  const isAhead = `${id} > coalesce(pg_sequence_last_value(${sequence}), 0)`;
+  return `
+       IF TG_OP <> 'DELETE' AND ${isAhead} THEN
+         PERFORM pg_advisory_lock(${lock});
+         BEGIN
+           IF ${isAhead} THEN PERFORM setval(${sequence}, ${id}); END IF;
+         EXCEPTION WHEN query_canceled OR OTHERS THEN
+           PERFORM pg_advisory_unlock(${lock});
+           RAISE;
+         END;
+         PERFORM pg_advisory_unlock(${lock});
+       END IF;`;
 }
 
 /** Logs the keys of every changed row of one table. Rows of the applier are not logged: its setting names a lease. */
@@ -58,7 +83,7 @@ export function installCaptureSql(table: TablePlan): string[] {
        END IF;
        IF TG_OP = 'INSERT' OR TG_OP = 'UPDATE' AND ${tuple('NEW')} IS DISTINCT FROM ${tuple('OLD')} THEN
          INSERT INTO crossfade.log (table_id, key) VALUES (${table.id}, ${key('NEW')});
-       END IF;
+       END IF;${advanceSequenceSql(table)}
        RETURN NULL;
      END $capture$`,
     ...create(
