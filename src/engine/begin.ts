@@ -9,23 +9,21 @@ import { openSource } from '../databases/sqlite/connection.ts';
 import { createControl, readControl as readSourceControl } from '../databases/sqlite/control.ts';
 import { logHead, type LogHead } from '../databases/sqlite/log.ts';
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
+import type { SourceControlRow } from '../protocol.ts';
 import type { Endpoints } from './endpoints.ts';
+
+/** CREATE OR REPLACE TRIGGER came with PostgreSQL 14. */
+const OLDEST_SERVER = 140_000;
 
 /**
  * Refuses databases that hold something else: another migration, or tables that crossfade did not make.
- * Changes nothing. @throws CrossfadeError MigrationExists, TargetNotEmpty
+ * Changes nothing. @throws CrossfadeError MigrationExists, TargetNotEmpty, TargetRefused
  */
 export async function checkFree(endpoints: Endpoints, migration: string): Promise<void> {
   const db = openSource(endpoints.sourcePath, 'read');
   try {
     const control = readSourceControl(db);
-    if (control !== null && control.migration !== migration) {
-      throw new CrossfadeError(
-        'MigrationExists',
-        `source ${endpoints.sourcePath} is already being migrated by "${control.migration}" (state ${control.state}): ` +
-          `watch or abort that one, or run "crossfade rollback" if its workflow is gone`,
-      );
-    }
+    if (control !== null && control.migration !== migration) throw sourceTaken(endpoints.sourcePath, control);
   } finally {
     db.close();
   }
@@ -35,6 +33,14 @@ export async function checkFree(endpoints: Endpoints, migration: string): Promis
   } finally {
     await client.end();
   }
+}
+
+function sourceTaken(path: string, control: SourceControlRow): CrossfadeError {
+  return new CrossfadeError(
+    'MigrationExists',
+    `source ${path} is already being migrated by "${control.migration}" (state ${control.state}): ` +
+      `watch or abort that one, or run "crossfade rollback" if its workflow is gone`,
+  );
 }
 
 async function checkTargetFree(client: pg.Client, url: string, migration: string): Promise<void> {
@@ -48,6 +54,7 @@ async function checkTargetFree(client: pg.Client, url: string, migration: string
         `use another database, or drop its tables and schema "crossfade" if you no longer need them`,
     );
   }
+  await checkServer(client, where);
   const { rows } = await client.query<{ name: string }>(
     `SELECT c.relname AS name FROM pg_class c
       WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
@@ -63,6 +70,26 @@ async function checkTargetFree(client: pg.Client, url: string, migration: string
   }
 }
 
+async function checkServer(client: pg.Client, where: string): Promise<void> {
+  const { rows } = await client.query<{ encoding: string; version: string }>(
+    `SELECT current_setting('server_encoding') AS encoding, current_setting('server_version_num') AS version`,
+  );
+  const { encoding, version } = rows[0]!;
+  if (encoding !== 'UTF8') {
+    throw new CrossfadeError(
+      'TargetRefused',
+      `target ${where} stores text as ${encoding}, which cannot hold every text of the source: ` +
+        `create the database with ENCODING 'UTF8' TEMPLATE template0`,
+    );
+  }
+  if (Number(version) < OLDEST_SERVER) {
+    throw new CrossfadeError(
+      'TargetRefused',
+      `target ${where} is older than PostgreSQL ${OLDEST_SERVER / 10_000}: use a newer server`,
+    );
+  }
+}
+
 /**
  * Creates the control rows: source open and target standby, both with epoch 1. Idempotent for one migration.
  * @throws CrossfadeError MigrationExists
@@ -74,7 +101,10 @@ export async function beginMigration(endpoints: Endpoints, migration: string, pl
   try {
     // The source first: the target's checkpoint names the log's first row.
     const head = await writeTransaction(db, () => {
-      if (readSourceControl(db) === null) createControl(db, migration, keyColumns);
+      // Looked at again, because two may have found it free at the same time.
+      const control = readSourceControl(db);
+      if (control === null) createControl(db, migration, keyColumns);
+      else if (control.migration !== migration) throw sourceTaken(endpoints.sourcePath, control);
       return logHead(db);
     });
     try {
