@@ -83,7 +83,11 @@ export function describe(table: TablePlan, difference: Difference, sourceIsPrima
 }
 
 function shown(cell: string): string {
-  const value = unescapeCell(cell) ?? 'NULL';
+  return shortened(unescapeCell(cell) ?? 'NULL');
+}
+
+/** A value as a mismatch shows it. */
+export function shortened(value: string): string {
   return value.length > SHOWN_CHARACTERS ? `${value.slice(0, SHOWN_CHARACTERS - 1)}…` : value;
 }
 

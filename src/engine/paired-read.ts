@@ -17,12 +17,6 @@ import { keysAfter, reachesBack, type ChangedKeys } from '../databases/sqlite/lo
 import { readTransaction } from '../databases/sqlite/transaction.ts';
 import { differences, type Difference } from './compare.ts';
 
-export interface KeyComparison {
-  differences: Difference[];
-  /** Keys that changed after the target's checkpoint. */
-  undecided: number;
-}
-
 /** Runs `work` on one snapshot of the target. @returns its result, with the position of the checkpoint in that snapshot */
 export async function onTargetSnapshot<T>(
   client: pg.Client,
@@ -39,32 +33,53 @@ export async function onTargetSnapshot<T>(
   }
 }
 
+/** The two databases of a comparison. */
+export interface Pair {
+  db: Database.Database;
+  client: pg.Client;
+  /** False: the target is primary, and what its log still names has not come back yet. */
+  sourceIsPrimary: boolean;
+}
+
 /**
- * Compares the rows of the given keys.
- * @param sourceIsPrimary false: the target is, and what its log still names has not come back yet
+ * Reads the same keys from both databases on paired snapshots.
+ * @param reads `source` is synchronous and runs on one snapshot, `target` inside the target's
+ * @returns what was read, and the keys (as `keyText`) of which a difference means nothing
  */
+export async function readPaired<S, T>(
+  pair: Pair,
+  table: TablePlan,
+  keys: KeyValue[][],
+  reads: { source(): S; target(): Promise<T> },
+): Promise<{ source: S; target: T; undecided: Set<string> }> {
+  const { db, client, sourceIsPrimary } = pair;
+  for (;;) {
+    const found = await onTargetSnapshot(client, async (position) => {
+      const pending = sourceIsPrimary ? null : await pendingBack(client, table, keys);
+      const source = readTransaction(db, () =>
+        sourceIsPrimary && !reachesBack(db, position)
+          ? null
+          : { rows: reads.source(), undecided: pending ?? touched(db, table, position) },
+      );
+      return source && { source: source.rows, target: await reads.target(), undecided: source.undecided };
+    });
+    // Else the log was trimmed between the two snapshots; the next ones are later.
+    if (found !== null) return found;
+  }
+}
+
+/** Rows of the given keys that are really different. */
 export async function compareKeys(
-  db: Database.Database,
-  client: pg.Client,
+  pair: Pair,
   staged: ChangedKeys,
   table: TablePlan,
   keys: KeyValue[][],
-  sourceIsPrimary: boolean,
-): Promise<KeyComparison> {
-  const compared = await onTargetSnapshot(client, async (position) => {
-    const pending = sourceIsPrimary ? null : await pendingBack(client, table, keys);
-    const source = readTransaction(db, () =>
-      sourceIsPrimary && !reachesBack(db, position)
-        ? null
-        : { text: sourceRows(staged, table, keys), touched: pending ?? touched(db, table, position) },
-    );
-    // The log was trimmed between the two snapshots.
-    if (source === null) return null;
-    const target = await targetRows(client, table, keys);
-    const decided = differences(table, source.text, target).filter(({ key }) => !source.touched.has(key));
-    return { differences: decided, undecided: keys.filter((key) => source.touched.has(keyText(key))).length };
+): Promise<Difference[]> {
+  const { source, target, undecided } = await readPaired(pair, table, keys, {
+    source: () => sourceRows(staged, table, keys),
+    target: () => targetRows(pair.client, table, keys),
   });
-  return compared ?? compareKeys(db, client, staged, table, keys, sourceIsPrimary);
+  return differences(table, source, target).filter(({ key }) => !undecided.has(key));
 }
 
 /** Keys of the table that the source's log names after the position. */

@@ -4,39 +4,77 @@
  */
 import type Database from 'better-sqlite3';
 import type pg from 'pg';
-import type { ColumnPlan, TablePlan } from '../contract.ts';
+import type { ColumnKind, ColumnPlan, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
-import { InvalidText, keyInput, keyKinds, keysAsRows, type KeyValue } from '../databases/key.ts';
+import { InvalidText, keyInput, keyKinds, keysAsRows, keyText, type KeyValue } from '../databases/key.ts';
 import { rowidOf } from '../databases/sqlite/rowid.ts';
+import { readPaired, type Pair } from './paired-read.ts';
 
 /** Tables up to this size are sampled by ORDER BY random(), larger ones by seeking random rowids. */
 const SHUFFLED_ROWS = 20_000;
 
-/**
- * Compares up to `rows` random rows.
- * @returns the keys of those that look different; whether they are, is decided on paired snapshots
- */
-export async function sampleTable(
-  db: Database.Database,
-  client: pg.Client,
-  table: TablePlan,
-  rows: number,
-): Promise<KeyValue[][]> {
-  const suspects: KeyValue[][] = [];
+/** A value that is another one on the target, as a person reads it. */
+export interface FormDifference {
+  key: KeyValue[];
+  column: string;
+  source: string;
+  target: string;
+}
+
+/** Keys of up to `rows` random rows of the source, those left out that the target cannot hold. */
+export function sampleKeys(db: Database.Database, table: TablePlan, rows: number): KeyValue[][] {
   const kinds = keyKinds(table);
-  const keys = randomKeys(db, table, rows).filter((key) =>
+  return randomKeys(db, table, rows).filter((key) =>
     key.every((value, i) => keyInput(value, kinds[i]!) !== null),
   );
-  if (keys.length === 0) return suspects;
-  const target = await targetForms(client, table, keys);
-  for (const key of keys) {
-    const source = sourceForms(db, table, key);
-    if (source === null) continue;
-    const name = key.map((value, i) => keyInput(value, kinds[i]!)!).join('\0');
-    const other = target.get(name);
-    if (other === undefined || !table.columns.every((_, i) => source[i] === other[i])) suspects.push(key);
+}
+
+/** Rows of the given keys that are really different, by the forms; a row that one side lacks is not looked at here. */
+export async function compareForms(
+  pair: Pair,
+  table: TablePlan,
+  keys: KeyValue[][],
+): Promise<FormDifference[]> {
+  if (keys.length === 0) return [];
+  const kinds = keyKinds(table);
+  const { source, target, undecided } = await readPaired(pair, table, keys, {
+    source: () => keys.map((key) => sourceForms(pair.db, table, key)),
+    target: () => targetForms(pair.client, table, keys),
+  });
+  const found: FormDifference[] = [];
+  for (const [place, key] of keys.entries()) {
+    const forms = source[place] ?? null;
+    const others = target.get(key.map((value, i) => keyInput(value, kinds[i]!)!).join('\0'));
+    if (forms === null || others === undefined || undecided.has(keyText(key))) continue;
+    const column = table.columns.findIndex((_, i) => forms[i] !== others[i]);
+    if (column < 0) continue;
+    const { kind, name } = table.columns[column]!;
+    found.push({
+      key,
+      column: name,
+      source: readable(forms[column]!, kind),
+      target: readable(others[column]!, kind),
+    });
   }
-  return suspects;
+  return found;
+}
+
+function readable(form: string | null, kind: ColumnKind): string {
+  if (form === null) return 'NULL';
+  switch (kind) {
+    case 'double':
+    case 'numeric':
+      return String(Buffer.from(form, 'hex').readDoubleBE());
+    case 'text':
+    case 'json':
+    case 'timestamp':
+    case 'date':
+      return Buffer.from(form, 'hex').toString('utf8');
+    case 'bigint':
+    case 'boolean':
+    case 'bytea':
+      return form;
+  }
 }
 
 function randomKeys(db: Database.Database, table: TablePlan, rows: number): KeyValue[][] {
@@ -84,7 +122,7 @@ function sourceForm(value: KeyValue, column: ColumnPlan): string | null {
   if (value instanceof InvalidText) return value.bytes.toString('hex');
   if (typeof value === 'string') return Buffer.from(value, 'utf8').toString('hex');
   if (column.kind === 'boolean') return value === 1n ? 'true' : 'false';
-  if (column.kind === 'numeric') return doubleHex(Number(value));
+  if (column.kind === 'numeric' || column.kind === 'double') return doubleHex(Number(value));
   return typeof value === 'bigint' ? String(value) : doubleHex(value);
 }
 

@@ -8,7 +8,7 @@ import type pg from 'pg';
 import type { Mismatch, Plan, Progress, TablePlan, Verdict } from '../contract.ts';
 import { CrossfadeError } from '../errors.ts';
 import { literal, quoted } from '../databases/identifiers.ts';
-import { keyInput, keyKinds, keyTypes, type KeyValue } from '../databases/key.ts';
+import { keyInput, keyKinds, keyText, keyTypes, parseKeyText, type KeyValue } from '../databases/key.ts';
 import { readQuarantine } from '../databases/postgres/apply.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import {
@@ -20,10 +20,10 @@ import { ChunkReader } from '../databases/sqlite/chunk.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { ChangedKeys } from '../databases/sqlite/log.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
-import { describe, differences, type Difference } from './compare.ts';
+import { describe, differences, readableKey, shortened } from './compare.ts';
 import { pause, type Endpoints } from './endpoints.ts';
-import { compareKeys, keysOf, onTargetSnapshot } from './paired-read.ts';
-import { sampleTable } from './sample.ts';
+import { compareKeys, keysOf, onTargetSnapshot, type Pair } from './paired-read.ts';
+import { compareForms, sampleKeys } from './sample.ts';
 import { readPlan } from './store.ts';
 
 export interface VerifyOptions extends Endpoints {
@@ -58,17 +58,13 @@ export async function verifyDatabases(options: VerifyOptions): Promise<Verdict> 
 
 export class Verifier {
   readonly plan: Plan;
-  private readonly db: Database.Database;
-  private readonly client: pg.Client;
+  private readonly pair: Pair;
   private readonly staged: ChangedKeys;
-  private readonly sourceIsPrimary: boolean;
-  private readonly found: { table: TablePlan; difference: Difference }[] = [];
+  private readonly found = new Found();
 
   private constructor(db: Database.Database, client: pg.Client, plan: Plan, sourceIsPrimary: boolean) {
-    this.db = db;
-    this.client = client;
+    this.pair = { db, client, sourceIsPrimary };
     this.plan = plan;
-    this.sourceIsPrimary = sourceIsPrimary;
     this.staged = new ChangedKeys(db, Math.max(1, ...plan.tables.map((table) => table.key.length)));
   }
 
@@ -97,8 +93,8 @@ export class Verifier {
   }
 
   async close(): Promise<void> {
-    this.db.close();
-    await this.client.end().catch(() => undefined);
+    this.pair.db.close();
+    await this.pair.client.end().catch(() => undefined);
   }
 
   async verify(
@@ -109,7 +105,7 @@ export class Verifier {
     const tables: Verdict['tables'] = [];
     let rows = 0;
     for (const table of this.plan.tables) {
-      const before = this.found.length;
+      const before = this.found.size;
       const tableRows = await this.verifyTable(table, options, (done) => {
         options.onProgress?.({
           kind: 'verify',
@@ -119,10 +115,10 @@ export class Verifier {
         });
       });
       rows += tableRows;
-      tables.push({ table: table.name, rows: tableRows, equal: this.found.length === before });
+      tables.push({ table: table.name, rows: tableRows, equal: this.found.size === before });
     }
     const quarantined = await this.quarantined();
-    const reported = await this.mismatches(this.found);
+    const reported = this.found.outside(quarantined);
     return {
       equal: reported.length === 0 && quarantined.size === 0,
       mode: options.mode,
@@ -145,35 +141,27 @@ export class Verifier {
     signal?: AbortSignal,
   ): Promise<{ position: bigint; mismatches: Mismatch[] }> {
     const tables = this.plan.tables.map((table) => table.id);
-    const found: { table: TablePlan; difference: Difference }[] = [];
-    const goal = await onTargetSnapshot(this.client, (position) => Promise.resolve(position));
+    const found = new Found();
+    const goal = await onTargetSnapshot(this.pair.client, (position) => Promise.resolve(position));
     let at = from;
     while (at < goal && signal?.aborted !== true) {
       const end = at + BigInt(CHANGES_PER_STEP) < goal ? at + BigInt(CHANGES_PER_STEP) : goal;
-      const keys = readTransaction(this.db, () => {
+      const keys = readTransaction(this.pair.db, () => {
         this.staged.stage(at, end, tables);
         const highest = this.staged.highest();
         return this.plan.tables.map((table) => ({ table, keys: this.staged.keys(table, 0, highest) }));
       });
       for (const { table, keys: changed } of keys) {
         if (changed.length === 0) continue;
-        for (const difference of await this.compare(table, changed)) found.push({ table, difference });
+        for (const difference of await this.compare(table, changed)) found.add(table, difference);
       }
       at = end;
     }
-    return { position: at, mismatches: found.length === 0 ? [] : await this.mismatches(found) };
-  }
-
-  /** What of the differences is not in quarantine: those rows are absent on the target by design, and told by themselves. */
-  private async mismatches(found: { table: TablePlan; difference: Difference }[]): Promise<Mismatch[]> {
-    const quarantined = await this.quarantined();
-    return found
-      .filter(({ table, difference }) => !quarantined.has(`${table.id} ${difference.key}`))
-      .map(({ table, difference }) => describe(table, difference, this.sourceIsPrimary));
+    return { position: at, mismatches: found.size === 0 ? [] : found.outside(await this.quarantined()) };
   }
 
   private async quarantined(): Promise<Set<string>> {
-    const rows = await readQuarantine(this.client, 1_000_000);
+    const rows = await readQuarantine(this.pair.client, 1_000_000);
     return new Set(rows.map(({ tableId, key }) => `${tableId} ${key}`));
   }
 
@@ -183,8 +171,15 @@ export class Verifier {
     onRows: (rows: number) => void,
   ): Promise<number> {
     const rows = await this.readThrough(table, options.mode === 'full', onRows, options.signal);
-    const keys = await sampleTable(this.db, this.client, table, options.sampleRows);
-    await this.decide(table, keys);
+    const keys = sampleKeys(this.pair.db, table, options.sampleRows);
+    await this.decide(table, keys, async (suspects) =>
+      (await compareForms(this.pair, table, suspects)).map(
+        ({ key, column, source, target }): FoundDifference => ({
+          key: keyText(key),
+          mismatch: this.mismatchOf(table, keyText(key), column, source, target),
+        }),
+      ),
+    );
     return rows;
   }
 
@@ -198,7 +193,7 @@ export class Verifier {
     const shown = whole
       ? table
       : { ...table, columns: table.columns.filter((column) => table.key.includes(column.name)) };
-    const reader = new ChunkReader(this.db, shown);
+    const reader = new ChunkReader(this.pair.db, shown);
     let after: KeyValue[] | null = null;
     /** Where the range that is compared next begins, and the source's rows of it so far. */
     let from: KeyValue[] | null = null;
@@ -216,9 +211,11 @@ export class Verifier {
       after = chunk.last;
       // A range can only end at a key that the target knows how to compare.
       if (after === null || isHeld(shown, after)) {
-        const target = await copyOut(this.client, rangeSql(shown, from, after));
+        const target = await copyOut(this.pair.client, rangeSql(shown, from, after));
         const suspects = differences(shown, Buffer.concat(texts), target);
-        if (suspects.length > 0) await this.decide(table, keysOf(suspects));
+        if (suspects.length > 0) {
+          await this.decide(table, keysOf(suspects), (keys) => this.compare(table, keys));
+        }
         from = after;
         texts = [];
       }
@@ -228,26 +225,76 @@ export class Verifier {
     }
   }
 
-  private async compare(table: TablePlan, keys: KeyValue[][]): Promise<Difference[]> {
-    const { db, client, staged, sourceIsPrimary } = this;
-    return (await compareKeys(db, client, staged, table, keys, sourceIsPrimary)).differences;
+  private async compare(table: TablePlan, keys: KeyValue[][]): Promise<FoundDifference[]> {
+    return (await compareKeys(this.pair, this.staged, table, keys)).map((difference) => ({
+      key: difference.key,
+      mismatch: describe(table, difference, this.pair.sourceIsPrimary),
+    }));
   }
 
-  /** Looks at suspicious keys again, on paired snapshots, and keeps what is really different. */
-  private async decide(table: TablePlan, keys: KeyValue[][]): Promise<void> {
+  private mismatchOf(
+    table: TablePlan,
+    key: string,
+    column: string,
+    source: string,
+    target: string,
+  ): Mismatch {
+    const { sourceIsPrimary } = this.pair;
+    const [primary, secondary] = sourceIsPrimary ? [source, target] : [target, source];
+    return {
+      table: table.name,
+      key: readableKey(key),
+      kind: 'different',
+      column,
+      primary: shortened(primary),
+      secondary: shortened(secondary),
+    };
+  }
+
+  /** Looks at suspicious keys, on paired snapshots, and keeps what is really different. */
+  private async decide(
+    table: TablePlan,
+    keys: KeyValue[][],
+    compare: (keys: KeyValue[][]) => Promise<FoundDifference[]>,
+  ): Promise<void> {
     const step = 500;
     for (let i = 0; i < keys.length; i += step) {
       let suspects = keys.slice(i, i + step);
-      let found: Difference[] = [];
+      let found: FoundDifference[] = [];
       // With the source as primary the checkpoint decides at once; otherwise a difference has to persist.
-      for (let attempt = 0; attempt < (this.sourceIsPrimary ? 1 : RECHECKS); attempt++) {
+      for (let attempt = 0; attempt < (this.pair.sourceIsPrimary ? 1 : RECHECKS); attempt++) {
         if (attempt > 0) await pause(RECHECK_PAUSE_MS, new AbortController().signal);
-        found = await this.compare(table, suspects);
-        suspects = keysOf(found);
+        found = await compare(suspects);
+        suspects = found.map(({ key }) => parseKeyText(key));
         if (suspects.length === 0) break;
       }
-      for (const difference of found) this.found.push({ table, difference });
+      for (const difference of found) this.found.add(table, difference);
     }
+  }
+}
+
+interface FoundDifference {
+  /** See `keyText`. */
+  key: string;
+  mismatch: Mismatch;
+}
+
+/** Differences by table and key: what two ways of looking find counts once. */
+class Found {
+  private readonly byKey = new Map<string, Mismatch>();
+
+  get size(): number {
+    return this.byKey.size;
+  }
+
+  add(table: TablePlan, { key, mismatch }: FoundDifference): void {
+    const name = `${table.id} ${key}`;
+    if (!this.byKey.has(name)) this.byKey.set(name, mismatch);
+  }
+
+  /** Those that are not in quarantine: those rows are absent on the target by design, and told by themselves. */
+  outside(quarantined: Set<string>): Mismatch[] {
+    return [...this.byKey].filter(([name]) => !quarantined.has(name)).map(([, mismatch]) => mismatch);
   }
 }
 
