@@ -1,7 +1,7 @@
 /** Keeps the target (before the cutover) or the source (after it) up to date until told to stop. */
 import type Database from 'better-sqlite3';
 import type { Progress } from '../contract.ts';
-import { CrossfadeError } from '../errors.ts';
+import { CrossfadeError, driverCode } from '../errors.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import type { TargetLease } from '../databases/postgres/lease.ts';
 import { openSource, SourceFile } from '../databases/sqlite/connection.ts';
@@ -15,6 +15,8 @@ import { readCheckpoint, readCopied } from './store.ts';
 
 /** How often the source is asked whether anyone has committed; the question costs microseconds. */
 const POLL_MS = 10;
+/** How long to wait where a table of the target is locked. */
+const LOCKED_MS = 250;
 /** How often slower duties are done: the caught-up report, what other steps asked for, progress. */
 const DUTIES_MS = 1_000;
 const TRIM_MS = 5_000;
@@ -58,7 +60,7 @@ async function follow(options: LoopOptions, replayer: Replayer, file: SourceFile
     if (now !== seen) {
       watch.check();
       // The version is read before the step: a commit during the step is seen at the next turn.
-      if ((await replayer.step()) === 0) seen = now;
+      if ((await stepUnlessLocked(options, replayer)) === 0) seen = now;
     } else {
       replayer.stillCaughtUp();
     }
@@ -74,6 +76,18 @@ async function follow(options: LoopOptions, replayer: Replayer, file: SourceFile
       await trim(options.endpoints, replayer);
     }
     if (now === seen) await pause(POLL_MS, options.signal);
+  }
+}
+
+/** @returns as `step`; also where somebody holds a table of the target, as the building of an index does: then not 0 */
+async function stepUnlessLocked(options: LoopOptions, replayer: Replayer): Promise<number> {
+  try {
+    return await replayer.step();
+  } catch (error) {
+    // 55P03: lock_timeout. Nothing was applied, and there is nothing to do but to try again.
+    if (driverCode(error) !== '55P03') throw error;
+    await pause(LOCKED_MS, options.signal);
+    return 1;
   }
 }
 

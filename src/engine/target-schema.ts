@@ -78,6 +78,9 @@ export async function createIndexes(
   });
 }
 
+/** A minute in all: a whole batch may have much to catch up with. */
+const INDEX_ATTEMPTS = 240;
+
 async function buildIndex(
   client: pg.Client,
   lease: TargetLease,
@@ -92,7 +95,7 @@ async function buildIndex(
       return;
     } catch (error) {
       if (!['23505', '55P03', '40P01'].includes(driverCode(error))) throw error;
-      if (attempt === 20) {
+      if (attempt === INDEX_ATTEMPTS) {
         throw new CrossfadeError(
           'Mismatch',
           `target table ${quoted(table.name)}: ${messageOf(error)}; the data do not satisfy an index that the source has`,
