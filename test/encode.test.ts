@@ -2,7 +2,8 @@
 import Database from 'better-sqlite3';
 import type { ColumnKind, TablePlan } from '../src/contract.ts';
 import { ChunkReader } from '../src/databases/sqlite/chunk.ts';
-import { proveEncoder, toCopyText } from '../src/databases/sqlite/encode.ts';
+import { CopyBuffer, toCopyText } from '../src/databases/sqlite/copy-buffer.ts';
+import { proveEncoder } from '../src/databases/sqlite/encode.ts';
 import { splitCells, splitLines, unescapeCell } from '../src/databases/postgres/copy-text.ts';
 import { keyText, parseKeyText } from '../src/databases/key.ts';
 import { TestMigration } from './support/migration.ts';
@@ -256,8 +257,9 @@ describe('the text of COPY', () => {
       random.chance(0.2) ? null : randomText(random),
     ]);
     for (const [id, a, b] of rows) db.prepare('INSERT INTO t VALUES (?, ?, ?)').run(BigInt(id!), a, b);
-    const { text } = new ChunkReader(db, table).read(null, 1_000);
-    expect(splitLines(text!).map((line) => splitCells(line).map(unescapeCell))).toEqual(rows);
+    const buffer = new CopyBuffer();
+    new ChunkReader(db, table).read(null, 1_000, buffer);
+    expect(splitLines(buffer.contents).map((line) => splitCells(line).map(unescapeCell))).toEqual(rows);
   });
 
   it('is refused where a text forges the structure', () => {

@@ -5,6 +5,7 @@ import type { TablePlan } from '../../src/contract.ts';
 import { literal, quoted } from '../../src/databases/identifiers.ts';
 import type { KeyValue } from '../../src/databases/key.ts';
 import { ChunkReader } from '../../src/databases/sqlite/chunk.ts';
+import { CopyBuffer } from '../../src/databases/sqlite/copy-buffer.ts';
 import { openSource } from '../../src/databases/sqlite/connection.ts';
 import { messageOf } from '../../src/errors.ts';
 import type { Side } from '../interleave.ts';
@@ -49,11 +50,12 @@ function writeTextFiles(path: string, tables: TablePlan[], directory: string): M
       const descriptor = openSync(file, 'w');
       try {
         const reader = new ChunkReader(db, table);
+        const text = new CopyBuffer();
         let last: KeyValue[] | null = null;
         do {
-          const chunk = reader.read(last, reader.rowLimit(ROWS_PER_READ));
-          if (chunk.text !== null) writeFileSync(descriptor, chunk.text);
-          last = chunk.last;
+          last = reader.read(last, reader.rowLimit(ROWS_PER_READ), text).last;
+          writeFileSync(descriptor, text.contents);
+          text.clear();
         } while (last !== null);
       } finally {
         closeSync(descriptor);

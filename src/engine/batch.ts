@@ -5,7 +5,7 @@
 import type Database from 'better-sqlite3';
 import type { TablePlan } from '../contract.ts';
 import { keyInput, keyKinds, keyText, type KeyValue } from '../databases/key.ts';
-import { toCopyText } from '../databases/sqlite/encode.ts';
+import { toCopyText } from '../databases/sqlite/copy-buffer.ts';
 import type { ChangedKeys } from '../databases/sqlite/log.ts';
 import { MISFIT } from '../databases/sqlite/chunk.ts';
 import type { Quarantined, TableBatch } from '../databases/postgres/apply.ts';

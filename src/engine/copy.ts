@@ -18,6 +18,7 @@ import {
 } from '../databases/postgres/lease.ts';
 import { ChunkReader } from '../databases/sqlite/chunk.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
+import { CopyBuffer } from '../databases/sqlite/copy-buffer.ts';
 import { proveEncoder } from '../databases/sqlite/encode.ts';
 import { logHead } from '../databases/sqlite/log.ts';
 import { pause, type Endpoints } from './endpoints.ts';
@@ -129,9 +130,10 @@ async function copyTable(
 ): Promise<void> {
   if (state.state === 'pending') await beginTable(applier, db, state);
   const reader = new ChunkReader(db, table);
+  const [reading, travelling] = [new CopyBuffer(), new CopyBuffer()];
   let sending: Promise<unknown> = Promise.resolve();
-  for (;;) {
-    const batch = await readBatch(reader, table, state.lastKey, options.settings);
+  for (let text = reading; ; text = text === reading ? travelling : reading) {
+    const batch = await readBatch(reader, table, state.lastKey, options.settings, text);
     // The batch before travels while this one is read; it must have arrived before the checkpoint moves on.
     await sending;
     if (batch.last === null || options.signal.aborted) break;
@@ -189,7 +191,8 @@ async function checkpoint(applier: Applier, sql: string): Promise<void> {
 }
 
 interface ReadBatch {
-  texts: Buffer[];
+  /** COPY text of the rows. */
+  text: CopyBuffer;
   rows: number;
   bytes: number;
   last: KeyValue[] | null;
@@ -202,15 +205,16 @@ async function readBatch(
   table: TablePlan,
   after: KeyValue[] | null,
   settings: MigrationInput['copy'],
+  text: CopyBuffer,
 ): Promise<ReadBatch> {
-  const batch: ReadBatch = { texts: [], rows: 0, bytes: 0, last: null, quarantine: [] };
+  text.clear();
+  const batch: ReadBatch = { text, rows: 0, bytes: 0, last: null, quarantine: [] };
   const limit = reader.rowLimit(settings.batchRows);
   while (batch.bytes < settings.batchBytes) {
-    const chunk = reader.read(batch.last ?? after, limit);
+    const chunk = reader.read(batch.last ?? after, limit, text);
     if (chunk.last === null) break;
-    if (chunk.text !== null) batch.texts.push(chunk.text);
     batch.rows += chunk.rows;
-    batch.bytes += chunk.text?.length ?? 0;
+    batch.bytes = text.length;
     batch.last = chunk.last;
     for (const row of chunk.setAside) batch.quarantine.push({ tableId: table.id, ...row });
     await yieldToLoop();
@@ -221,7 +225,7 @@ async function readBatch(
 function sendBatch(applier: Applier, table: TablePlan, batch: ReadBatch): Promise<Quarantined[]> {
   const lastKey = literal(keyText(batch.last!));
   return applyBatch(applier, {
-    tables: [{ table, deletions: [], rows: batch.texts.length === 0 ? null : Buffer.concat(batch.texts) }],
+    tables: [{ table, deletions: [], rows: batch.text.length === 0 ? null : batch.text.contents }],
     quarantine: batch.quarantine,
     healed: [],
     checkpointSql:

@@ -12,7 +12,7 @@ import { quoted } from '../databases/identifiers.ts';
 import { keyInput, keyKinds, keysAsRows, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
 import { copyOut } from '../databases/postgres/copy-stream.ts';
 import { loggedKey } from '../databases/postgres/copy-text.ts';
-import { toCopyText } from '../databases/sqlite/encode.ts';
+import { toCopyText } from '../databases/sqlite/copy-buffer.ts';
 import { keysAfter, reachesBack, type ChangedKeys } from '../databases/sqlite/log.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
 import { differences, type Difference } from './compare.ts';

@@ -7,6 +7,7 @@ import type Database from 'better-sqlite3';
 import type pg from 'pg';
 import type { Mismatch, Plan, Progress, TablePlan, Verdict } from '../contract.ts';
 import { CrossfadeError } from '../errors.ts';
+import { GrowingBuffer } from '../databases/growing-buffer.ts';
 import { literal, quoted } from '../databases/identifiers.ts';
 import { keyInput, keyKinds, keyText, keyTypes, parseKeyText, type KeyValue } from '../databases/key.ts';
 import { readQuarantine } from '../databases/postgres/apply.ts';
@@ -18,6 +19,7 @@ import {
 import { copyOut } from '../databases/postgres/copy-stream.ts';
 import { ChunkReader } from '../databases/sqlite/chunk.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
+import { CopyBuffer } from '../databases/sqlite/copy-buffer.ts';
 import { ChangedKeys } from '../databases/sqlite/log.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
 import { describe, differences, readableKey, shortened } from './compare.ts';
@@ -195,34 +197,41 @@ export class Verifier {
       : { ...table, columns: table.columns.filter((column) => table.key.includes(column.name)) };
     const reader = new ChunkReader(this.pair.db, shown);
     let after: KeyValue[] | null = null;
-    /** Where the range that is compared next begins, and the source's rows of it so far. */
+    /** Where the range that is read now begins. */
     let from: KeyValue[] | null = null;
-    let texts: Buffer[] = [];
+    /** The range that is read now, and the one before it, which is compared meanwhile. */
+    let [reading, comparing] = [new Range(), new Range()];
     let rows = 0;
     let wanted = CHUNK_ROWS;
-    for (;;) {
-      if (signal?.aborted === true) return rows;
-      const chunk = reader.read(after, reader.rowLimit(wanted));
-      const bytes = chunk.text?.length ?? 0;
-      if (chunk.text !== null) texts.push(chunk.text);
+    do {
+      if (signal?.aborted === true) break;
+      const before = reading.source.length;
+      const chunk = reader.read(after, reader.rowLimit(wanted), reading.source);
+      const bytes = reading.source.length - before;
       if (chunk.rows > 0)
         wanted = Math.max(1, Math.min(CHUNK_ROWS, Math.floor((CHUNK_BYTES * chunk.rows) / (bytes + 1))));
       rows += chunk.rows;
       after = chunk.last;
       // A range can only end at a key that the target knows how to compare.
       if (after === null || isHeld(shown, after)) {
-        const target = await copyOut(this.pair.client, rangeSql(shown, from, after));
-        const suspects = differences(shown, Buffer.concat(texts), target);
-        if (suspects.length > 0) {
-          await this.decide(table, keysOf(suspects), (keys) => this.compare(table, keys));
-        }
+        await comparing.target;
+        reading.readTarget(this.pair.client, rangeSql(shown, from, after));
+        await this.compareRange(table, shown, comparing);
+        [reading, comparing] = [comparing, reading];
         from = after;
-        texts = [];
       }
       onRows(rows);
-      if (after === null) return rows;
       await yieldToLoop();
-    }
+    } while (after !== null);
+    await this.compareRange(table, shown, comparing);
+    return rows;
+  }
+
+  /** @param shown the columns that the range holds */
+  private async compareRange(table: TablePlan, shown: TablePlan, range: Range): Promise<void> {
+    const suspects = differences(shown, range.source.contents, await range.target);
+    range.clear();
+    if (suspects.length > 0) await this.decide(table, keysOf(suspects), (keys) => this.compare(table, keys));
   }
 
   private async compare(table: TablePlan, keys: KeyValue[][]): Promise<FoundDifference[]> {
@@ -270,6 +279,24 @@ export class Verifier {
       }
       for (const difference of found) this.found.add(table, difference);
     }
+  }
+}
+
+/** Rows of one key range, as COPY text of both sides; memory is used again for the next range. */
+class Range {
+  readonly source = new CopyBuffer();
+  target: Promise<Buffer> = Promise.resolve(Buffer.alloc(0));
+  private readonly received = new GrowingBuffer();
+
+  readTarget(client: pg.Client, sql: string): void {
+    this.target = copyOut(client, sql, this.received);
+    // Awaited by whoever compares; this only keeps a failure during the next read from being called unhandled.
+    this.target.catch(() => undefined);
+  }
+
+  clear(): void {
+    this.source.clear();
+    this.target = Promise.resolve(Buffer.alloc(0));
   }
 }
 

@@ -3,12 +3,14 @@
  * trip, so that rows, checkpoint and lease commit together
  * (https://www.postgresql.org/docs/current/protocol-flow.html, "Multiple Statements in a Simple Query").
  */
+import type { Socket } from 'node:net';
 import type pg from 'pg';
+import { GrowingBuffer } from '../growing-buffer.ts';
 
 /** What of pg's internal connection a submittable query uses. */
 interface Wire {
+  readonly stream: Socket;
   query(text: string): void;
-  sendCopyFromChunk(chunk: Buffer): void;
   endCopyFrom(): void;
   sendCopyFail(message: string): void;
 }
@@ -16,15 +18,19 @@ interface Wire {
 class CopyQuery implements pg.Submittable {
   private next = 0;
   private error: unknown;
-  private readonly received: Buffer[] = [];
-
   private readonly sql: string;
   private readonly payloads: Buffer[];
-  private readonly settle: (error: unknown, received: Buffer[]) => void;
+  private readonly received: GrowingBuffer | undefined;
+  private readonly settle: (error: unknown) => void;
 
-  constructor(sql: string, payloads: Buffer[], settle: (error: unknown, received: Buffer[]) => void) {
+  constructor(
+    sql: string,
+    data: { payloads?: Buffer[]; received?: GrowingBuffer },
+    settle: (error: unknown) => void,
+  ) {
     this.sql = sql;
-    this.payloads = payloads;
+    this.payloads = data.payloads ?? [];
+    this.received = data.received;
     this.settle = settle;
   }
 
@@ -38,23 +44,28 @@ class CopyQuery implements pg.Submittable {
       wire.sendCopyFail('crossfade: no data for this COPY');
       return;
     }
-    if (payload.length > 0) wire.sendCopyFromChunk(payload);
+    // In one write with its frame; pg's own way copies the payload twice.
+    wire.stream.cork();
+    if (payload.length > 0) {
+      wire.stream.write(copyDataHeader(payload.length));
+      wire.stream.write(payload);
+    }
     wire.endCopyFrom();
+    wire.stream.uncork();
   }
 
   handleCopyData(message: { chunk: Buffer }): void {
-    // The chunk is a view of the socket's buffer, which pg reuses for the next message.
-    this.received.push(Buffer.from(message.chunk));
+    this.received?.append(message.chunk);
   }
 
   handleError(error: unknown): void {
     // pg forgets the query after an error, so that no handleReadyForQuery follows.
     this.error = error;
-    this.settle(this.error, []);
+    this.settle(this.error);
   }
 
   handleReadyForQuery(): void {
-    this.settle(this.error, this.received);
+    this.settle(this.error);
   }
 
   handleRowDescription(): void {}
@@ -64,22 +75,36 @@ class CopyQuery implements pg.Submittable {
   handlePortalSuspended(): void {}
 }
 
+/** Frame of a CopyData message (https://www.postgresql.org/docs/current/protocol-message-formats.html). */
+function copyDataHeader(length: number): Buffer {
+  const header = Buffer.alloc(5);
+  header.write('d', 'latin1');
+  header.writeInt32BE(length + 4, 1);
+  return header;
+}
+
 /**
  * Runs `sql`, several statements in one implicit transaction; the nth COPY … FROM STDIN among them receives
- * `payloads[n]`. @throws pg.DatabaseError, with nothing applied
+ * `payloads[n]`, which may not be changed before this resolves. @throws pg.DatabaseError, with nothing applied
  */
 export function runWithCopies(client: pg.Client, sql: string, payloads: Buffer[]): Promise<void> {
   return new Promise((resolve, reject) => {
-    client.query(new CopyQuery(sql, payloads, (error) => (error === undefined ? resolve() : reject(error))));
+    client.query(
+      new CopyQuery(sql, { payloads }, (error) => (error === undefined ? resolve() : reject(error))),
+    );
   });
 }
 
-/** Runs one COPY … TO STDOUT. @returns its lines, each with its line feed, as one buffer */
-export function copyOut(client: pg.Client, sql: string): Promise<Buffer> {
+/**
+ * Runs one COPY … TO STDOUT. @returns its lines, each with its line feed, as one buffer
+ * @param received where they are collected; cleared first
+ */
+export function copyOut(client: pg.Client, sql: string, received = new GrowingBuffer()): Promise<Buffer> {
+  received.clear();
   return new Promise((resolve, reject) => {
     client.query(
-      new CopyQuery(sql, [], (error, received) =>
-        error === undefined ? resolve(Buffer.concat(received)) : reject(error),
+      new CopyQuery(sql, { received }, (error) =>
+        error === undefined ? resolve(received.contents) : reject(error),
       ),
     );
   });

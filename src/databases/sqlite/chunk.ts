@@ -4,12 +4,12 @@ import type { TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
 import { InvalidText, keyText, mayBeInvalid, textOf, type KeyValue } from '../key.ts';
-import { ROWS_AS_BUFFER, rowSql, toCopyText } from './encode.ts';
+import { copyLineKey } from '../postgres/copy-text.ts';
+import type { CopyBuffer } from './copy-buffer.ts';
+import { ROWS_AS_BUFFER, rowSql } from './encode.ts';
 import { readTransaction } from './transaction.ts';
 
 export interface Chunk {
-  /** COPY text of the rows; null where none can be held by the target. */
-  text: Buffer | null;
   /** Rows read, those set aside included. */
   rows: number;
   /** Key of the last row read, null where nothing was left to read. */
@@ -18,6 +18,8 @@ export interface Chunk {
   setAside: { key: string; reason: string }[];
 }
 
+const LINE_FEED = 0x0a;
+
 /** A chunk may not grow beyond this while SQLite builds it, whatever the row estimate said. */
 const CHUNK_CEILING_BYTES = 32 * 1024 * 1024;
 
@@ -25,9 +27,8 @@ interface ChunkRow {
   data: Buffer | null;
   n: bigint;
   good: bigint;
-  [key: `k${number}`]: KeyValue;
-  /** The key's bytes; absent where the key is the rowid. */
-  [key: `b${number}`]: Buffer | null;
+  /** The greatest rowid, where that is the key. */
+  last?: bigint;
 }
 
 /** Prepared reader of one table. */
@@ -53,10 +54,11 @@ export class ChunkReader {
   }
 
   /**
-   * Reads up to `limit` rows after the key tuple `after`, from the start where it is null. Synchronous.
+   * Reads up to `limit` rows after the key tuple `after`, from the start where it is null, and appends those that the
+   * target can hold. Synchronous.
    * @throws CrossfadeError PlanRefused where the cursor has a NULL, after which no row would be found
    */
-  read(after: KeyValue[] | null, limit: number): Chunk {
+  read(after: KeyValue[] | null, limit: number, into: CopyBuffer): Chunk {
     if (after?.includes(null) === true) {
       throw new CrossfadeError(
         'PlanRefused',
@@ -64,39 +66,46 @@ export class ChunkReader {
       );
     }
     try {
-      return readTransaction(this.db, () => this.readChunk(after, limit));
+      return readTransaction(this.db, () => this.readChunk(after, limit, into));
     } catch (error) {
       // SQLITE_TOOBIG: rows grew since the census.
       if ((error as { code?: string }).code === 'SQLITE_TOOBIG' && limit > 1)
-        return this.read(after, limit >> 1);
+        return this.read(after, limit >> 1, into);
       throw error;
     }
   }
 
-  private readChunk(after: KeyValue[] | null, limit: number): Chunk {
+  private readChunk(after: KeyValue[] | null, limit: number, into: CopyBuffer): Chunk {
     const row = (
       after === null ? this.first.get(limit) : this.after(after).get(...bound(after), limit)
     ) as ChunkRow;
     const rows = Number(row.n);
-    if (rows === 0) return { text: null, rows: 0, last: null, setAside: [] };
-    const last = this.table.key.map((_, i) => exact(row[`k${i}`]!, row[`b${i}`]));
+    if (rows === 0) return { rows: 0, last: null, setAside: [] };
     const good = Number(row.good);
-    const text = row.data === null ? null : toCopyText(row.data, this.table.columns.length, good);
-    if (row.data !== null && text === null) {
+    if (row.data !== null && !into.appendRows(row.data, this.table.columns.length, good)) {
       // Some text is not valid UTF-8: halve until it stands alone.
-      if (rows > 1) return this.readChunk(after, rows >> 1);
-      return {
-        text: null,
-        rows,
-        last,
-        setAside: [{ key: keyText(last), reason: 'a text is not valid UTF-8' }],
-      };
+      if (rows > 1) return this.readChunk(after, rows >> 1, into);
+      const key = this.keys(after, rows)[0]!.key;
+      return { rows, last: key, setAside: [{ key: keyText(key), reason: 'a text is not valid UTF-8' }] };
     }
-    return { text, rows, last, setAside: good < rows ? this.misfits(after, rows) : [] };
+    if (good === rows) return { rows, last: this.lastKey(row, into.contents), setAside: [] };
+    const keys = this.keys(after, rows);
+    const setAside = keys.filter(({ fits }) => !fits);
+    return {
+      rows,
+      last: keys.at(-1)!.key,
+      setAside: setAside.map(({ key }) => ({ key: keyText(key), reason: MISFIT })),
+    };
+  }
+
+  /** The cursor is the last row's whole tuple; where every row could be written, its text says it. */
+  private lastKey(row: ChunkRow, text: Buffer): KeyValue[] {
+    if (row.last !== undefined) return [row.last];
+    return copyLineKey(this.table, text.subarray(text.lastIndexOf(LINE_FEED, text.length - 2) + 1));
   }
 
   private after(cursor: KeyValue[]): Database.Statement {
-    const marks = cursor.map((value) => (value instanceof InvalidText ? 'CAST(? AS TEXT)' : '?'));
+    const marks = marksOf(cursor);
     const name = marks.join();
     let statement = this.next.get(name);
     if (statement === undefined) {
@@ -106,28 +115,21 @@ export class ChunkReader {
     return statement;
   }
 
-  private misfits(after: KeyValue[] | null, limit: number): { key: string; reason: string }[] {
+  /** Keys of the next `limit` rows in their order, and whether the target can hold the row. */
+  private keys(after: KeyValue[] | null, limit: number): { key: KeyValue[]; fits: boolean }[] {
     const keys = keyList(this.table, 's');
-    const where =
-      after === null
-        ? ''
-        : `WHERE ${afterKey(
-            this.table,
-            after.map((value) => (value instanceof InvalidText ? 'CAST(? AS TEXT)' : '?')),
-          )}`;
-    const sql = `SELECT ${keys.map((_, i) => `k${i}, CAST(k${i} AS BLOB)`).join(', ')} FROM (
-        SELECT ${keys.map((key, i) => `${key} AS k${i}`).join(', ')}, ${rowSql(this.table, 's')} AS r
-          FROM ${quoted(this.table.name)} s ${where}
-         ORDER BY ${keys.join(', ')} LIMIT ?) WHERE r IS NULL`;
+    const where = after === null ? '' : `WHERE ${afterKey(this.table, marksOf(after))}`;
+    const sql = `SELECT ${rowSql(this.table, 's')} IS NOT NULL, ${keys.map((key) => `${key}, CAST(${key} AS BLOB)`).join(', ')}
+        FROM ${quoted(this.table.name)} s ${where} ORDER BY ${keys.join(', ')} LIMIT ?`;
     const found = this.db
       .prepare(sql)
       .safeIntegers()
       .raw()
-      .all(...bound(after ?? []), limit) as (KeyValue & (Buffer | null))[][];
-    return found.map((row) => {
-      const key = keys.map((_, i) => exact(row[2 * i]!, row[2 * i + 1]));
-      return { key: keyText(key), reason: MISFIT };
-    });
+      .all(...bound(after ?? []), limit) as [bigint, ...KeyValue[]][];
+    return found.map(([fits, ...row]) => ({
+      key: keys.map((_, i) => exact(row[2 * i]!, row[2 * i + 1])),
+      fits: fits === 1n,
+    }));
   }
 }
 
@@ -139,8 +141,12 @@ function keyList(table: TablePlan, alias: string): string[] {
 }
 
 /** The value as it is, given what the driver made of it and its bytes. */
-function exact(value: KeyValue, bytes: Buffer | null | undefined): KeyValue {
+function exact(value: KeyValue, bytes: KeyValue | undefined): KeyValue {
   return mayBeInvalid(value) && Buffer.isBuffer(bytes) ? textOf(bytes) : value;
+}
+
+function marksOf(key: KeyValue[]): string[] {
+  return key.map((value) => (value instanceof InvalidText ? 'CAST(? AS TEXT)' : '?'));
 }
 
 function bound(key: KeyValue[]): unknown[] {
@@ -154,21 +160,10 @@ function afterKey(table: TablePlan, marks: string[]): string {
   return `(${keys.join(', ')}) > (${marks.join(', ')})`;
 }
 
-/**
- * The cursor is the last row's tuple. Where the key is the rowid that is its maximum; elsewhere the row with the
- * highest row number gives it, by SQLite's rule for bare columns beside one max()
- * (https://sqlite.org/lang_select.html, "Bare columns in an aggregate query").
- */
 function chunkSql(table: TablePlan, after: string[] | null): string {
   const keys = keyList(table, 's');
-  const order = keys.join(', ');
   const where = after === null ? '' : `WHERE ${afterKey(table, after)}`;
-  const from = `FROM ${quoted(table.name)} s ${where} ORDER BY ${order} LIMIT ?`;
-  const columns = keys.map((key, i) => `${key} AS k${i}`).join(', ');
-  const outer = `${ROWS_AS_BUFFER} AS data, count(*) AS n, count(r) AS good`;
-  if (table.rowidAlias) {
-    return `SELECT ${outer}, max(k0) AS k0 FROM (SELECT ${columns}, ${rowSql(table, 's')} AS r ${from})`;
-  }
-  return `SELECT ${outer}, max(i), ${keys.map((_, i) => `k${i}, CAST(k${i} AS BLOB) AS b${i}`).join(', ')}
-    FROM (SELECT ${columns}, row_number() OVER (ORDER BY ${order}) AS i, ${rowSql(table, 's')} AS r ${from})`;
+  const [id, last] = table.rowidAlias ? [`${keys[0]!} AS id, `, ', max(id) AS last'] : ['', ''];
+  return `SELECT ${ROWS_AS_BUFFER} AS data, count(*) AS n, count(r) AS good${last}
+    FROM (SELECT ${id}${rowSql(table, 's')} AS r FROM ${quoted(table.name)} s ${where} ORDER BY ${keys.join(', ')} LIMIT ?)`;
 }

@@ -1,5 +1,5 @@
 /**
- * Encodes rows inside SQLite: one query returns many rows as one buffer, which one pass turns into PostgreSQL's COPY
+ * Encodes rows inside SQLite: one query returns many rows as one buffer, which `CopyBuffer` turns into PostgreSQL's COPY
  * text format (https://www.postgresql.org/docs/current/sql-copy.html, "Text Format"). No JavaScript value per cell.
  *
  * In the buffer, cells are separated by byte FF, rows by FE, and NULL is FD with a random nonce: none of these bytes
@@ -12,12 +12,11 @@ import { CrossfadeError } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
 import { affinityOf } from './affinity.ts';
 
-const CELL = 0xff;
-const ROW = 0xfe;
-const NULL_MARK = 0xfd;
-const NONCE_BYTES = 6;
+export const CELL = 0xff;
+export const ROW = 0xfe;
+export const NULL_MARK = 0xfd;
 /** A run's nonce: a text that equals the NULL mark would have to guess it. */
-const NONCE = randomBytes(NONCE_BYTES);
+export const NONCE = randomBytes(6);
 const NULL_SQL = `x'fd${NONCE.toString('hex')}'`;
 
 /** The integral reals above this keep their storage class in a NUMERIC column, so integer and real would mix (sqlite3RealSameAsInt). */
@@ -100,75 +99,17 @@ function balanced(terms: string[], operator: string): string {
  * @param alias table alias that qualifies the columns
  */
 export function rowSql(table: TablePlan, alias: string): string {
-  const cells: string[] = [];
-  const conditions: string[] = [];
-  for (const column of table.columns) {
+  const cells = table.columns.map((column) => {
     const name = `${alias}.${quoted(column.name)}`;
     const cell = cellSql(column, name);
-    cells.push(`iif(${name} IS NULL, ${NULL_SQL}, ${cell.text})`);
-    conditions.push(`(${name} IS NULL OR ${cell.admits})`);
-  }
-  return `iif(${balanced(conditions, 'AND')}, ${balanced(cells, "|| x'ff' ||")}, NULL)`;
+    // A misfit matches neither branch; its NULL makes the whole row's concatenation NULL.
+    return `CASE WHEN ${cell.admits} THEN ${cell.text} WHEN ${name} IS NULL THEN ${NULL_SQL} END`;
+  });
+  return balanced(cells, "|| x'ff' ||");
 }
 
 /** SQL of the aggregate that turns the rows `r` of a subquery into one buffer. */
 export const ROWS_AS_BUFFER = `CAST(group_concat(r, x'fe') AS BLOB)`;
-
-const ESCAPES = new Uint8Array(256);
-for (const [byte, letter] of [
-  [0x08, 'b'],
-  [0x09, 't'],
-  [0x0a, 'n'],
-  [0x0b, 'v'],
-  [0x0c, 'f'],
-  [0x0d, 'r'],
-  [0x5c, '\\'],
-] as const) {
-  ESCAPES[byte] = letter.charCodeAt(0);
-}
-
-/**
- * Turns a buffer from SQLite into COPY text, exactly as the server's own COPY … TO would write it.
- * @returns null where the buffer's structure is not that of `rows` rows: a text is not valid UTF-8
- */
-export function toCopyText(data: Buffer, columns: number, rows: number): Buffer | null {
-  const out = Buffer.allocUnsafe(data.length * 2 + 1);
-  const end = data.length;
-  let o = 0;
-  let cells = 0;
-  let lines = 0;
-  let start = 0;
-  for (let i = 0; i < end; i++) {
-    const byte = data[i]!;
-    if (byte < NULL_MARK) {
-      const letter = ESCAPES[byte]!;
-      if (letter !== 0) {
-        out[o++] = 0x5c;
-        out[o++] = letter;
-      } else {
-        out[o++] = byte;
-      }
-    } else if (byte === CELL) {
-      out[o++] = 0x09;
-      cells++;
-      start = i + 1;
-    } else if (byte === ROW) {
-      out[o++] = 0x0a;
-      cells++;
-      lines++;
-      start = i + 1;
-    } else {
-      const after = i + 1 + NONCE_BYTES;
-      const whole = after === end || data[after] === CELL || data[after] === ROW;
-      if (i !== start || !whole || data.compare(NONCE, 0, NONCE_BYTES, i + 1, after) !== 0) return null;
-      out[o++] = 0x5c;
-      out[o++] = 0x4e;
-      i = after - 1;
-    }
-  }
-  out[o++] = 0x0a;
-  return cells + 1 === rows * columns && lines + 1 === rows ? out.subarray(0, o) : null;
-}
 
 /**
  * Proves on this SQLite library that doubles leave it exactly; versions before 3.53 are off by an ulp at extreme exponents.
