@@ -19,6 +19,7 @@ function sumSql(column: ColumnPlan): { sqlite: string; postgres: string } {
       return { sqlite: `sum(${c})`, postgres: `sum(${c}::int)` };
     case 'text':
     case 'json':
+    case 'mixed':
       return { sqlite: `sum(octet_length(${c}))`, postgres: `sum(octet_length(${c}::text))` };
     case 'bytea':
       return { sqlite: `sum(length(${c}))`, postgres: `sum(length(${c}))` };
@@ -103,6 +104,7 @@ function hashSql(column: ColumnPlan, seed: string): string {
     case 'boolean':
       return `hashint4extended(${c}::int, ${seed})`;
     case 'text':
+    case 'mixed':
       return `hashtextextended(${c}, ${seed})`;
     case 'json':
       return `hashtextextended(${c}::text, ${seed})`;

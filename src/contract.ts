@@ -113,7 +113,7 @@ export const DEFAULT_INPUT: MigrationInput = {
 
 /** How a source value is held on the target; each is reversible for the values that its check admits. */
 export type ColumnKind =
-  'bigint' | 'double' | 'numeric' | 'boolean' | 'text' | 'bytea' | 'json' | 'timestamp' | 'date';
+  'bigint' | 'double' | 'numeric' | 'boolean' | 'text' | 'bytea' | 'json' | 'timestamp' | 'date' | 'mixed';
 
 export interface ColumnPlan {
   name: string;

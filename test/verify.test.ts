@@ -8,6 +8,7 @@ import { verifyDatabases } from '../src/engine/verify.ts';
 import { verifyRecent } from '../src/engine/verify-step.ts';
 import type { Verdict } from '../src/contract.ts';
 import { type Random, seeded } from './support/random.ts';
+import { tamper } from './support/tamper.ts';
 
 /** An encoder that rounds doubles, as a careless one would; for the copy and the comparison alike. */
 let careless = false;
@@ -38,22 +39,7 @@ afterEach(async () => {
   await migration.dispose();
 });
 
-/** Changes the target behind everyone's back. */
-async function tamper(sql: string): Promise<void> {
-  const { target } = migration;
-  await target.query('BEGIN');
-  for (const table of ['v', 'pair']) await target.query(`ALTER TABLE ${table} DISABLE TRIGGER USER`);
-  await target.query(sql);
-  for (const table of ['v', 'pair']) {
-    const { rows } = await target.query<{ name: string }>(
-      `SELECT tgname AS name FROM pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal`,
-      [table],
-    );
-    for (const { name } of rows) await target.query(`ALTER TABLE ${table} ENABLE ALWAYS TRIGGER "${name}"`);
-  }
-  await target.query('COMMIT');
-}
-
+const tampered = (sql: string): Promise<void> => tamper(migration.target, ['v', 'pair'], sql);
 const verify = (mode: 'full' | 'sample' = 'full', sampleRows = 20): Promise<Verdict> =>
   verifyDatabases({ ...migration.endpoints, mode, sampleRows, signal: never });
 const found = (verdict: Verdict): string[] =>
@@ -158,7 +144,7 @@ describe('while the source is primary and busy', () => {
       'pair zz, 1 missing-on-primary',
       'pair A, 2 missing-on-primary',
     );
-    await tamper(sql.join(';'));
+    await tampered(sql.join(';'));
     await whileHot(random, async () => {
       const verdict = await verify();
       expect(verdict).toMatchObject({ equal: false, mismatchCount: expected.length });
@@ -171,7 +157,7 @@ describe('while the source is primary and busy', () => {
   });
 
   it('finds a changed row by sampling, sooner or later', async () => {
-    await tamper('UPDATE v SET i = -1 WHERE id % 3 = 0');
+    await tampered('UPDATE v SET i = -1 WHERE id % 3 = 0');
     const verdict = await verify('sample', 100);
     expect(verdict.equal).toBe(false);
     expect(verdict.mismatchCount).toBeGreaterThan(10);
@@ -183,7 +169,7 @@ describe('while the source is primary and busy', () => {
     await loop;
     migration.app.exec(`UPDATE v SET i = 'text' WHERE id = 200; UPDATE v SET t = 'new' WHERE id = 201`);
     await migration.catchUp();
-    await tamper(`UPDATE v SET t = 'corrupt' WHERE id = 201`);
+    await tampered(`UPDATE v SET t = 'corrupt' WHERE id = 201`);
     const mismatches = await verifyRecent(migration.endpoints, migration.lease('control'), never);
     expect(mismatches).toEqual([
       expect.objectContaining({ key: '201', column: 't', primary: 'new', secondary: 'corrupt' }),
@@ -280,7 +266,7 @@ describe('while the target is primary and busy', () => {
       await writing;
     }
     // Behind the back of capture, as a session that switches its triggers off would do it.
-    await tamper(`UPDATE v SET t = 'corrupt' WHERE id = 500; DELETE FROM v WHERE id = 501`);
+    await tampered(`UPDATE v SET t = 'corrupt' WHERE id = 500; DELETE FROM v WHERE id = 501`);
     const verdict = await verify();
     expect(found(verdict)).toEqual(['v 500 different t', 'v 501 missing-on-primary']);
     expect(verdict.mismatches[0]).toMatchObject({ primary: 'corrupt', secondary: 'text 500' });

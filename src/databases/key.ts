@@ -5,6 +5,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { ColumnKind, TablePlan } from '../contract.ts';
 import { literal } from './identifiers.ts';
+import { mixedText } from './mixed.ts';
 
 /** A text of SQLite that is not valid UTF-8: as a JavaScript string it would be another text. */
 export class InvalidText {
@@ -75,6 +76,8 @@ export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
       return typeof value === 'bigint' || Number.isFinite(value) ? String(value) : null;
     case 'bytea':
       return Buffer.isBuffer(value) ? `\\x${value.toString('hex')}` : null;
+    case 'mixed':
+      return value === null || value instanceof InvalidText ? null : mixedText(value);
     case 'timestamp':
       return typeof value === 'string' && isDatetime(value) ? value : null;
     case 'date':

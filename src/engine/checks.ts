@@ -1,6 +1,7 @@
 /** CHECKs of the target: each admits exactly the values that can go back to SQLite as they are. */
 import type { ColumnKind } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
+import { MIXED_NUMBER } from '../databases/mixed.ts';
 import type { SourceColumn } from '../databases/sqlite/schema.ts';
 
 /** A text that a column with a numeric affinity would turn into a number (sqlite3AtoF, spaces included). */
@@ -30,6 +31,8 @@ export function checksFor(column: SourceColumn, kind: ColumnKind): string[] {
       return [`${c} BETWEEN '0001-01-01' AND '9999-12-31'`];
     case 'text':
       return convertsText ? [`${c} !~ '${NUMBER_TEXT}'`] : [];
+    case 'mixed':
+      return convertsText ? [`${c} !~ '${NUMBER_TEXT}' OR ${c} ~ '${MIXED_NUMBER}'`] : [];
     case 'json':
       return convertsText ? [`json_typeof(${c}) <> 'number'`] : [];
     case 'bigint':

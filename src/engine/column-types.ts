@@ -18,6 +18,7 @@ export const TARGET_TYPES: Record<ColumnKind, string> = {
   json: 'json',
   timestamp: 'timestamp',
   date: 'date',
+  mixed: 'varchar',
 };
 
 /** A column with what the choice depends on. */
@@ -27,6 +28,8 @@ export interface ColumnCase {
   default: SourceDefault;
   /** Part of a key, an index or a foreign key: PostgreSQL's json cannot be compared. */
   indexed: boolean;
+  /** Part of the key by which rows are copied, whose order both databases must share. */
+  keyed: boolean;
 }
 
 /** What stands against every kind. */
@@ -54,14 +57,16 @@ function valueCount(facts: ColumnFacts): number {
 export function chooseKind(subject: ColumnCase): Choice {
   const order = preferredKinds(subject);
   const holding = order.filter((kind) => holds(kind, subject));
-  const kind = holding.find((candidate) => holdsDefault(candidate, subject)) ?? holding[0];
+  const kind =
+    holding.find((candidate) => candidate !== 'mixed' && holdsDefault(candidate, subject)) ?? holding[0];
   if (kind !== undefined) return { kind, why: reason(kind, subject) };
   const obstacle = obstacleOf(subject.facts);
   return { kind: order[0]!, why: obstacle.what, obstacle };
 }
 
 /** Does the kind give back every value of the column? */
-export function holds(kind: ColumnKind, { column, facts, default: value, indexed }: ColumnCase): boolean {
+export function holds(kind: ColumnKind, subject: ColumnCase): boolean {
+  const { column, facts, default: value, indexed, keyed } = subject;
   const values = valueCount(facts);
   const texts = facts.texts === values && facts.nulTexts === 0 && facts.invalidTexts === 0;
   switch (kind) {
@@ -85,6 +90,8 @@ export function holds(kind: ColumnKind, { column, facts, default: value, indexed
       return texts && facts.dates === values && (values > 0 || changesAs('date', value));
     case 'bytea':
       return facts.blobs === values;
+    case 'mixed':
+      return values > 0 && !keyed && facts.nulTexts === 0 && facts.invalidTexts === 0;
   }
 }
 
@@ -101,7 +108,12 @@ function isNumeric(column: SourceColumn): boolean {
   return column.affinity === 'NUMERIC' || column.affinity === 'INTEGER';
 }
 
-function preferredKinds({ column }: ColumnCase): ColumnKind[] {
+/** In order of preference; one text that says each value's class comes last, because queries cannot compute with it. */
+function preferredKinds(subject: ColumnCase): ColumnKind[] {
+  return [...plainKinds(subject), 'mixed'];
+}
+
+function plainKinds({ column }: ColumnCase): ColumnKind[] {
   const { declared, affinity } = column;
   switch (affinity) {
     case 'INTEGER':
@@ -131,11 +143,13 @@ const FORMS: Record<ColumnKind, string> = {
   json: 'valid JSON, kept as written',
   timestamp: 'dates written YYYY-MM-DD HH:MM:SS',
   date: 'dates written YYYY-MM-DD',
+  mixed: 'values of several storage classes, each kept as text that says which',
 };
 
 function reason(kind: ColumnKind, { column, facts, default: value }: ColumnCase): string {
   const values = valueCount(facts);
   const declared = column.declared === '' ? 'no declared type' : `declared ${column.declared}`;
+  if (kind === 'mixed') return `${mixture(facts)}; ${declared}`;
   if (values > 0)
     return `holds only ${FORMS[kind]} (${values} ${values === 1 ? 'value' : 'values'}); ${declared}`;
   return `no values yet; ${declared}${changesAs(kind, value) ? `, default ${column.defaultText}` : ''}`;
@@ -159,13 +173,6 @@ function obstacleOf(facts: ColumnFacts): Obstacle {
       remedy: 'store them as BLOB, or correct their encoding',
     };
   }
-  const classes: [string, number][] = [
-    ['integer', facts.integers],
-    ['real', facts.reals],
-    ['text', facts.texts],
-    ['blob', facts.blobs],
-  ];
-  const present = classes.filter(([, count]) => count > 0);
   const numbersOnly = facts.texts === 0 && facts.blobs === 0;
   if (numbersOnly && facts.beyondDouble > 0) {
     return {
@@ -177,12 +184,27 @@ function obstacleOf(facts: ColumnFacts): Obstacle {
       remedy: 'round the reals, or move the large integers to a column of their own',
     };
   }
-  const least = Math.min(...present.map(([, count]) => count));
   return {
     code: 'mixed-classes',
-    count: least,
-    what: `it mixes storage classes: ${present.map(([name, count]) => `${count} ${name}`).join(', ')}`,
+    count: Math.min(...classesOf(facts).map(([, count]) => count)),
+    what: mixture(facts),
     remedy:
       'convert the values of one class to the other, e.g. UPDATE … SET … = CAST(… AS …) WHERE typeof(…) = …',
   };
+}
+
+/** The storage classes that occur, with the number of their values. */
+function classesOf(facts: ColumnFacts): [string, number][] {
+  const classes: [string, number][] = [
+    ['integer', facts.integers],
+    ['real', facts.reals],
+    ['text', facts.texts],
+    ['blob', facts.blobs],
+  ];
+  return classes.filter(([, count]) => count > 0);
+}
+
+function mixture(facts: ColumnFacts): string {
+  const found = classesOf(facts).map(([name, count]) => `${count} ${name}`);
+  return `it mixes storage classes: ${found.join(', ')}`;
 }

@@ -1,6 +1,7 @@
 /** Compares rows of both databases in COPY text; looks at single cells only where bytes differ. */
 import type { ColumnKind, Mismatch, TablePlan } from '../contract.ts';
-import { keyText } from '../databases/key.ts';
+import { keyText, type KeyValue } from '../databases/key.ts';
+import { mixedValue } from '../databases/mixed.ts';
 import { copyLineKey, splitCells, splitLines, unescapeCell } from '../databases/postgres/copy-text.ts';
 
 /** One key whose rows differ; the lines are COPY text, undefined where the row is absent. */
@@ -70,7 +71,12 @@ function sameCell(kind: ColumnKind, a: string, b: string): boolean {
   if (a === '\\N' || b === '\\N') return false;
   if (kind === 'double') return Object.is(double(a), double(b));
   if (kind === 'numeric') return sameNumeric(a.replace(/\.0+$/, ''), b.replace(/\.0+$/, ''));
+  if (kind === 'mixed') return sameNumber(mixedValue(unescapeCell(a)!), mixedValue(unescapeCell(b)!));
   return false;
+}
+
+function sameNumber(a: KeyValue, b: KeyValue): boolean {
+  return (typeof a === 'number' || typeof a === 'bigint') && Object.is(a, b);
 }
 
 /** Whole numbers are compared as written: beyond 2^53 a double would confuse them. */

@@ -2,6 +2,8 @@
 import Database from 'better-sqlite3';
 import type { ColumnKind } from '../contract.ts';
 import { literal } from '../databases/identifiers.ts';
+import { mayBeInvalid } from '../databases/key.ts';
+import { mixedText } from '../databases/mixed.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
 import {
   closing,
@@ -49,7 +51,8 @@ export function defaultSql(
     case 'constant':
       return constantSql(value.value, kind, affinity);
     case 'changing':
-      return value.sql[kind];
+      // A number is assigned to the text column as its digits, which is how it stands there.
+      return kind === 'mixed' ? (value.sql.text ?? value.sql.bigint) : value.sql[kind];
     case 'unknown':
       return undefined;
   }
@@ -92,6 +95,10 @@ function constantSql(
   kind: ColumnKind,
   affinity: Affinity,
 ): string | undefined {
+  if (kind === 'mixed') {
+    const text = mixedText(value);
+    return text === null || mayBeInvalid(value) ? undefined : literal(text);
+  }
   if (typeof value === 'bigint') return integerSql(value, kind, affinity);
   if (typeof value === 'number') return realSql(value, kind);
   if (typeof value === 'string') return textSql(value, kind);

@@ -269,7 +269,8 @@ const MIRRORED: Record<string, string> = { '<': '>', '>': '<', '<=': '>=', '>=':
 function compared(operator: string, left: Node, right: Node): Node {
   if (left.type === 'literal' && right.type === 'value')
     return compared(MIRRORED[operator] ?? operator, right, left);
-  if (left.type !== 'value' || !left.binary || left.kind === 'json') throw new Uncertain();
+  if (left.type !== 'value' || !left.binary || left.kind === 'json' || left.kind === 'mixed')
+    throw new Uncertain();
   if (right.type === 'literal') {
     return condition(`(${left.sql} ${operator} ${literalSql(right.literal, left.kind, operator)})`);
   }

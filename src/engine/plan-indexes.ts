@@ -113,7 +113,7 @@ function tooLarge(index: SourceIndex, bytes: number): string {
 
 function isText(term: IndexTerm, { columns }: TableCase): boolean {
   if (term.column === undefined) return true;
-  return columns.find((column) => column.name === term.column)?.kind === 'text';
+  return ['text', 'mixed'].includes(columns.find((column) => column.name === term.column)?.kind ?? '');
 }
 
 /** Bytes of the longest entry, at most. */
@@ -221,7 +221,8 @@ function termSql(term: IndexTerm, { columns }: TableCase, lookup: ColumnLookup):
   if (term.column === undefined)
     sql = collation === 'BINARY' ? translateValue(term.expression!, lookup) : null;
   else if (column === undefined) sql = null;
-  else if (column.kind !== 'text' || collation === 'BINARY') sql = quoted(column.name);
+  else if ((column.kind !== 'text' && column.kind !== 'mixed') || collation === 'BINARY')
+    sql = quoted(column.name);
   // lower() of text in collation "C" folds ASCII only, which is the rule of NOCASE.
   else sql = collation === 'NOCASE' ? `lower(${quoted(column.name)})` : null;
   if (sql === null) return null;

@@ -136,6 +136,7 @@ function choicesOf(table: SourceTable, facts: TableFacts, keys: ResolvedKey[]): 
     ...keys.filter((key) => key.child === table).flatMap((key) => key.columns),
     ...keys.filter((key) => key.parent === table).flatMap((key) => key.parentColumns),
   ]);
+  const key = chooseKey(table).columns;
   const choices: Choices = new Map();
   for (const column of table.columns) {
     if (column.generated !== 'no') continue;
@@ -144,6 +145,7 @@ function choicesOf(table: SourceTable, facts: TableFacts, keys: ResolvedKey[]): 
       facts: facts.columns.get(column.name)!,
       default: readDefault(column.defaultText, column.affinity),
       indexed: indexed.has(column.name),
+      keyed: key.includes(column.name),
     };
     choices.set(column.name, { subject, choice: chooseKind(subject) });
   }
@@ -165,6 +167,14 @@ function planTable(
       const { code, count, what, remedy } = choice.obstacle;
       const message = `${named(table.name, column.name)}: ${what}; ${remedy}`;
       findings.block({ code, table: table.name, column: column.name, count, message });
+    }
+    if (choice.kind === 'mixed' && choice.obstacle === undefined) {
+      findings.note({
+        code: 'mixed-classes',
+        table: table.name,
+        column: column.name,
+        message: `${named(table.name, column.name)}: ${choice.why}; it is varchar on the target, and DatabaseConnection gives every value back as it was, but SQL there cannot compute with it or order it as numbers`,
+      });
     }
     const identity = table.rowidAlias && column.name === table.primaryKey[0];
     const plan: ColumnPlan = {

@@ -7,7 +7,9 @@ import type pg from 'pg';
 import type { ColumnKind, ColumnPlan, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { InvalidText, keyInput, keyKinds, keysAsRows, keyText, type KeyValue } from '../databases/key.ts';
+import { mixedValue } from '../databases/mixed.ts';
 import { rowidOf } from '../databases/sqlite/rowid.ts';
+import { readableKey } from './compare.ts';
 import { readPaired, type Pair } from './paired-read.ts';
 
 /** Tables up to this size are sampled by ORDER BY random(), larger ones by seeking random rowids. */
@@ -70,6 +72,8 @@ function readable(form: string | null, kind: ColumnKind): string {
     case 'timestamp':
     case 'date':
       return Buffer.from(form, 'hex').toString('utf8');
+    case 'mixed':
+      return readableKey(form);
     case 'bigint':
     case 'boolean':
     case 'bytea':
@@ -118,6 +122,7 @@ function sourceForms(db: Database.Database, table: TablePlan, key: KeyValue[]): 
 
 function sourceForm(value: KeyValue, column: ColumnPlan): string | null {
   if (value === null) return null;
+  if (column.kind === 'mixed') return keyText([value]);
   if (Buffer.isBuffer(value)) return value.toString('hex');
   if (value instanceof InvalidText) return value.bytes.toString('hex');
   if (typeof value === 'string') return Buffer.from(value, 'utf8').toString('hex');
@@ -148,6 +153,8 @@ function targetForm(column: ColumnPlan): string {
       return `encode(convert_to(to_char(${name}, 'YYYY-MM-DD HH24:MI:SS'), 'UTF8'), 'hex')`;
     case 'date':
       return `encode(convert_to(to_char(${name}, 'YYYY-MM-DD'), 'UTF8'), 'hex')`;
+    case 'mixed':
+      return `${name}::text`;
     case 'text':
     case 'json':
       return `encode(convert_to(${name}::text, 'UTF8'), 'hex')`;
@@ -170,6 +177,11 @@ async function targetForms(
     rowMode: 'array',
   });
   return new Map(
-    rows.map(([n, ...forms]) => [inputs[Number(n) - 1]!.join('\0'), forms as (string | null)[]]),
+    rows.map(([n, ...forms]) => [
+      inputs[Number(n) - 1]!.join('\0'),
+      (forms as (string | null)[]).map((form, i) =>
+        form !== null && table.columns[i]!.kind === 'mixed' ? keyText([mixedValue(form)]) : form,
+      ),
+    ]),
   );
 }

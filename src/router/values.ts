@@ -2,6 +2,7 @@
 import { types } from 'node:util';
 import type pg from 'pg';
 import type { Value } from '../databases/adapter.ts';
+import { mixedValue } from '../databases/mixed.ts';
 import { CrossfadeError } from '../errors.ts';
 
 const { isUint8Array } = types;
@@ -70,6 +71,7 @@ const OID = {
   oid: 26,
   float4: 700,
   float8: 701,
+  varchar: 1043,
   numeric: 1700,
 };
 
@@ -108,4 +110,21 @@ export function resultTypes(safeIntegers: boolean): pg.CustomTypesConfig {
     [OID.numeric, numeric],
   ]);
   return { getTypeParser: (oid: number) => parsers.get(oid) ?? asIs };
+}
+
+/**
+ * Gives the values of mixed columns back as they were, in place. On the target varchar is the type of these columns
+ * alone; what a query casts to varchar belongs to no table and stays text.
+ */
+export function decodeMixed<T extends pg.QueryResult>(result: T, safeIntegers: boolean): T {
+  for (const { name, dataTypeID, tableID } of result.fields) {
+    if (dataTypeID !== OID.varchar || tableID === 0) continue;
+    for (const row of result.rows as Record<string, unknown>[]) {
+      const text = row[name];
+      if (typeof text !== 'string') continue;
+      const value = mixedValue(text);
+      row[name] = typeof value === 'bigint' && !safeIntegers ? Number(value) : value;
+    }
+  }
+  return result;
 }

@@ -11,6 +11,7 @@ const DOUBLE = 701;
 const NUMERIC = 1700;
 const BOOLEAN = 16;
 const BYTEA = 17;
+const VARCHAR = 1043;
 
 const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
@@ -43,9 +44,20 @@ function fromTarget(text: string | null, type: number): string {
       return text === 't' ? 'n1' : 'n0';
     case BYTEA:
       return `b${text.slice(2)}`;
+    case VARCHAR:
+      return fromMixed(text);
     default:
       return `t${text}`;
   }
+}
+
+/** The text of a column of several storage classes, read by rules of its own. */
+function fromMixed(text: string): string {
+  if (text.startsWith('\\x')) return `b${text.slice(2)}`;
+  if (text.startsWith('\\s')) return `t${text.slice(2)}`;
+  if (text.startsWith('\\r')) return double(text === '\\rInf' ? Infinity : -Infinity);
+  if (/^-?[0-9]+$/.test(text)) return `n${BigInt(text)}`;
+  return /^-?[0-9][0-9.]*(e[+-]?[0-9]+)?$/.test(text) ? double(Number(text)) : `t${text}`;
 }
 
 async function targetRows(client: pg.Client, sql: string): Promise<string[]> {

@@ -1,6 +1,7 @@
 /** Reads PostgreSQL's COPY text format, where a batch must be looked at row by row. */
 import { isUtf8 } from 'node:buffer';
 import type { ColumnKind, TablePlan } from '../../contract.ts';
+import { mixedValue } from '../mixed.ts';
 import { InvalidText, type KeyValue } from '../key.ts';
 
 const LINE_FEED = 0x0a;
@@ -57,6 +58,8 @@ export function sqliteValue(text: string, kind: ColumnKind): KeyValue {
       return numericValue(text);
     case 'bytea':
       return Buffer.from(text.slice(2), 'hex');
+    case 'mixed':
+      return mixedValue(text);
     case 'text':
     case 'json':
     case 'timestamp':

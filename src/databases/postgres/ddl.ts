@@ -21,7 +21,7 @@ export function createTableSql(table: TablePlan): string {
 function columnSql(column: ColumnPlan): string {
   const parts = [quoted(column.name), column.targetType];
   // Bytewise, as SQLite compares text by default: the same order, the same equality.
-  if (column.kind === 'text') parts.push('COLLATE "C"');
+  if (column.kind === 'text' || column.kind === 'mixed') parts.push('COLLATE "C"');
   if (column.identity) {
     const sequence = column.sequenceName;
     const name = sequence === undefined ? '' : ` (SEQUENCE NAME ${qualified(sequence)})`;

@@ -110,7 +110,8 @@ function classQuestions(column: SourceColumn, classes: StorageClass[]): Question
   }
   if (number && classes.includes('reals')) {
     questions.decimals =
-      `sum(${isA(column, 'reals')} AND abs(${c}) < 2251799813685248.0 ` +
+      // Not abs(): it fails on the least integer, which SQLite may evaluate before the class.
+      `sum(${isA(column, 'reals')} AND ${c} > -2251799813685248.0 AND ${c} < 2251799813685248.0 ` +
       `AND CAST(format('%.15g', ${c}) AS REAL) = ${c})`;
   }
   return questions;

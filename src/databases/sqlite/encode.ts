@@ -51,7 +51,8 @@ function cellSql(column: ColumnPlan, name: string): CellSql {
       return {
         text: `iif(typeof(${name}) = 'integer', ${name}, format('%.15g', ${name}))`,
         admits:
-          `(typeof(${name}) = 'integer' OR typeof(${name}) = 'real' AND abs(${name}) < ${REAL_AS_INTEGER_LIMIT}.0 ` +
+          `(typeof(${name}) = 'integer' OR typeof(${name}) = 'real' AND ${name} > -${REAL_AS_INTEGER_LIMIT}.0 ` +
+          `AND ${name} < ${REAL_AS_INTEGER_LIMIT}.0 ` +
           `AND CAST(format('%.15g', ${name}) AS REAL) = ${name})`,
       };
     case 'boolean':
@@ -62,6 +63,8 @@ function cellSql(column: ColumnPlan, name: string): CellSql {
     case 'text':
     case 'json':
       return { text: name, admits: `typeof(${name}) = 'text'` };
+    case 'mixed':
+      return { text: mixedSql(name), admits: `${name} IS NOT NULL` };
     case 'bytea':
       return { text: `'\\x' || lower(hex(${name}))`, admits: `typeof(${name}) = 'blob'` };
     case 'timestamp':
@@ -77,6 +80,17 @@ function cellSql(column: ColumnPlan, name: string): CellSql {
         admits: `(typeof(${name}) = 'text' AND ${name} GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]')`,
       };
   }
+}
+
+/** See `mixed.ts`. A text is one that reads as a number where SQLite's own rule of comparison takes it for one. */
+function mixedSql(name: string): string {
+  return (
+    `CASE typeof(${name}) WHEN 'integer' THEN ${name} ` +
+    `WHEN 'real' THEN CASE WHEN ${name} IN (9e999, -9e999) THEN '\\r' || ${name} ` +
+    `WHEN ${name} = 0 AND atan2(${name}, -1.0) < 0 THEN '-0.0' ELSE format('%!.17g', ${name}) END ` +
+    `WHEN 'blob' THEN '\\x' || lower(hex(${name})) ` +
+    `ELSE iif(substr(${name}, 1, 1) = '\\' OR +${name} = CAST(${name} AS NUMERIC), '\\s' || ${name}, ${name}) END`
+  );
 }
 
 /** Does the column store an integral real as an integer by itself? */

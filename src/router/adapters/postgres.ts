@@ -14,7 +14,7 @@ import type {
 import { connectionConfig, describeTarget } from '../../databases/postgres/connection.ts';
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
 import { postgresText } from '../placeholders.ts';
-import { postgresParams, resultTypes } from '../values.ts';
+import { decodeMixed, postgresParams, resultTypes } from '../values.ts';
 import { Doom } from './doomed.ts';
 import { runMigrations, type ScriptTransaction } from './migrations.ts';
 
@@ -52,11 +52,13 @@ export class PostgresAdapter implements DatabaseAdapter {
   };
   readonly pool: pg.Pool;
   readonly #where: string;
+  readonly #decoded: (result: pg.QueryResult) => pg.QueryResult;
 
   /** Connects with the first statement. @throws CrossfadeError BadConnection for a bad URL */
   constructor(url: string, options: PostgresAdapterOptions = {}) {
     this.#where = describeTarget(url);
     this.pool = createPool(url, options);
+    this.#decoded = (result) => decodeMixed(result, options.safeIntegers ?? false);
   }
 
   async query<T = Row>(sql: Sql, params: readonly Value[] = [], timeoutMs?: number): Promise<T[]> {
@@ -65,7 +67,8 @@ export class PostgresAdapter implements DatabaseAdapter {
     const client = await this.#connect();
     return this.#with(
       client,
-      async () => (await client.query({ ...EXTENDED, ...limit(timeoutMs), text, values })).rows as T[],
+      async () =>
+        this.#decoded(await client.query({ ...EXTENDED, ...limit(timeoutMs), text, values })).rows as T[],
     );
   }
 
@@ -75,7 +78,7 @@ export class PostgresAdapter implements DatabaseAdapter {
     const client = await this.#connect();
     return this.#with(client, async () => {
       try {
-        return written<T>(await client.query({ ...EXTENDED, text, values }));
+        return written<T>(this.#decoded(await client.query({ ...EXTENDED, text, values })));
       } catch (error) {
         if (!isOutcomeUnknown(error)) throw error;
         throw isNotSent(error) ? connectError(this.#where, error) : this.#outcomeUnknown('write', error);
@@ -152,8 +155,8 @@ export class PostgresAdapter implements DatabaseAdapter {
         }
       });
     };
-    const statement = (sql: Sql, params: readonly Value[] = []): Promise<pg.QueryResult> =>
-      run({ ...EXTENDED, text: postgresText(sql), values: postgresParams(params) });
+    const statement = async (sql: Sql, params: readonly Value[] = []): Promise<pg.QueryResult> =>
+      this.#decoded(await run({ ...EXTENDED, text: postgresText(sql), values: postgresParams(params) }));
     return {
       query: async <T>(sql: Sql, params?: readonly Value[]) => (await statement(sql, params)).rows as T[],
       write: async <T>(sql: Sql, params?: readonly Value[]) => written<T>(await statement(sql, params)),
