@@ -31,9 +31,9 @@ describe('blockers', () => {
       ['nocase-unique t.id'],
     ],
     [
-      'NOCASE in a unique index',
-      'CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); CREATE UNIQUE INDEX u ON t (a COLLATE NOCASE)',
-      ['nocase-unique t.a'],
+      'a parent that is unique but for its case',
+      'CREATE TABLE p (id INTEGER PRIMARY KEY, a TEXT COLLATE NOCASE UNIQUE); CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT REFERENCES p (a))',
+      ['nocase-parent t'],
     ],
     [
       'RTRIM in a constraint',

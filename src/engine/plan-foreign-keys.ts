@@ -3,7 +3,7 @@ import type Database from 'better-sqlite3';
 import type { ColumnKind, ForeignKeyPlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { countOrphans } from '../databases/sqlite/orphans.ts';
-import type { SourceForeignKey, SourceTable } from '../databases/sqlite/schema.ts';
+import type { SourceForeignKey, SourceIndex, SourceTable } from '../databases/sqlite/schema.ts';
 import { holds, type Choice, type ColumnCase } from './column-types.ts';
 import { named, type Findings } from './findings.ts';
 import { freeName } from './target-names.ts';
@@ -34,6 +34,7 @@ export function resolveForeignKeys(tables: SourceTable[], findings: Findings): R
         });
       } else {
         resolved.push(found);
+        reportCollation(found, findings);
       }
     }
   }
@@ -58,16 +59,39 @@ function resolve(tables: SourceTable[], child: SourceTable, key: SourceForeignKe
 }
 
 function isUnique(table: SourceTable, columns: string[]): boolean {
-  const covers = (names: (string | undefined)[]): boolean =>
-    names.length === columns.length && columns.every((column) => names.includes(column));
-  if (covers(table.primaryKey)) return true;
-  return table.indexes.some(
+  return covers(table.primaryKey, columns) || uniqueIndexes(table, columns).length > 0;
+}
+
+function covers(names: (string | undefined)[], columns: string[]): boolean {
+  return names.length === columns.length && columns.every((column) => names.includes(column));
+}
+
+function uniqueIndexes(table: SourceTable, columns: string[]): SourceIndex[] {
+  return table.indexes.filter(
     (index) =>
       index.unique &&
       index.plain &&
       index.predicate === undefined &&
-      covers(index.terms.map((term) => term.column)),
+      covers(
+        index.terms.map((term) => term.column),
+        columns,
+      ),
   );
+}
+
+/** A unique index over lower(…), which is what NOCASE becomes, cannot be referred to. */
+function reportCollation({ child, parent, parentColumns }: ResolvedKey, findings: Findings): void {
+  if (covers(parent.primaryKey, parentColumns)) return;
+  const isBinary = (index: SourceIndex): boolean =>
+    index.terms.every((term) => term.collation.toUpperCase() === 'BINARY');
+  if (uniqueIndexes(parent, parentColumns).some(isBinary)) return;
+  findings.block({
+    code: 'nocase-parent',
+    table: child.name,
+    message:
+      `a foreign key of ${named(child.name)} refers to (${parentColumns.join(', ')}) of ${named(parent.name)}, which is ` +
+      `unique only without regard to case: add a unique index over it with COLLATE BINARY`,
+  });
 }
 
 /** PostgreSQL compares a foreign key with its parent only within one type, so one side may take the other's. */

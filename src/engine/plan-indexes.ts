@@ -71,14 +71,20 @@ export function checkKey(subject: TableCase, key: KeyChoice, findings: Findings)
     });
   }
   const index = key.index ?? table.indexes.find((candidate) => candidate.origin === 'pk');
-  if (index !== undefined) checkUnique(subject, index, findings);
+  if (index !== undefined) checkUnique(subject, index, true, findings);
 }
 
-/** Reports collations and sizes that a unique index cannot have on the target. */
-function checkUnique(subject: TableCase, index: SourceIndex, findings: Findings): boolean {
+/**
+ * Reports collations and sizes that a unique index cannot have on the target. NOCASE is folded there by an index over
+ * lower(…), but in the key both databases must also share the order.
+ */
+function checkUnique(subject: TableCase, index: SourceIndex, isKey: boolean, findings: Findings): boolean {
   const name = index.origin === 'pk' ? 'the primary key' : `unique index ${quoted(index.name)}`;
   const foreign = index.terms.find(
-    (term) => isText(term, subject) && term.collation.toUpperCase() !== 'BINARY',
+    (term) =>
+      isText(term, subject) &&
+      term.collation.toUpperCase() !== 'BINARY' &&
+      (isKey || term.collation.toUpperCase() !== 'NOCASE'),
   );
   if (foreign !== undefined) {
     const collation = foreign.collation.toUpperCase();
@@ -152,7 +158,7 @@ function planIndex(
   findings: Findings,
 ): IndexPlan | null {
   const { table } = subject;
-  if (index.unique && !checkUnique(subject, index, findings)) return null;
+  if (index.unique && !checkUnique(subject, index, false, findings)) return null;
   const lookup = lookupOf(subject);
   const terms = index.terms.map((term) => termSql(term, subject, lookup));
   const predicate = index.predicate === undefined ? undefined : translateCondition(index.predicate, lookup);
@@ -171,7 +177,7 @@ function planIndex(
     findings.note({
       code: 'nocase-index',
       table: table.name,
-      message: `index ${quoted(index.name)} of ${named(table.name)} compares with COLLATE NOCASE: on PostgreSQL it is over lower(…), so ask for lower(column) = lower(?)`,
+      message: `index ${quoted(index.name)} of ${named(table.name)} compares with COLLATE NOCASE: on PostgreSQL it is over lower(…), so ask for lower(column) = lower(?)${index.unique ? ', and ON CONFLICT (lower(column))' : ''}`,
     });
   }
   const name = indexName(table, index, names, findings);
