@@ -108,10 +108,10 @@ export function createActivities(dependencies: ActivityDependencies) {
     createTargetTables: (step: Step): Promise<void> =>
       run(() => createTables(endpointsOf(step), leaseOf('control', step))),
 
-    startCapture: (step: Step): Promise<void> =>
+    startCapture: (step: Step, settings: MigrationInput['capture']): Promise<void> =>
       run(async () => {
         const endpoints = endpointsOf(step);
-        await startCapture(endpoints.sourcePath, leaseOf('control', step), await planOf(endpoints));
+        await startCapture(endpoints.sourcePath, leaseOf('control', step), await planOf(endpoints), settings);
       }),
 
     copyRows: (step: Step, settings: MigrationInput['copy']): Promise<CopyReport> =>

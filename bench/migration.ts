@@ -30,7 +30,7 @@ export class BenchMigration {
     const { endpoints, source } = this;
     await beginMigration(endpoints, this.#name, source.plan);
     await createTables(endpoints, this.#lease('control'));
-    await startCapture(endpoints.sourcePath, this.#lease('control'), source.plan);
+    await startCapture(endpoints.sourcePath, this.#lease('control'), source.plan, DEFAULT_INPUT.capture);
   }
 
   copy(): Promise<Done<CopyReport>> {

@@ -38,6 +38,10 @@ export interface MigrationInput {
   /** Name of the target connection. */
   target: string;
   policies: Policies;
+  capture: {
+    /** The change log keeps so many rows; a migration that falls further behind has to begin again. */
+    maxLogRows: number;
+  };
   copy: {
     /** Rows of a chunk at most. */
     batchRows: number;
@@ -94,6 +98,7 @@ export const DEFAULT_INPUT: MigrationInput = {
   source: 'source',
   target: 'target',
   policies: { triggers: 'refuse', virtualTables: 'refuse' },
+  capture: { maxLogRows: 20_000_000 },
   copy: { batchRows: 1_000, batchBytes: 2 * 1024 * 1024, maxRowsPerSecond: 0, parallel: 2 },
   verify: { mode: 'full', sampleRows: 100 },
   shift: { stages: [10, 25, 50, 75, 100], stageWaitMs: 5 * 60_000, approval: false, onBreach: 'hold' },

@@ -61,6 +61,7 @@ const migration = fields<MigrationInput>(
       },
       D.copy,
     ),
+    capture: fields<MigrationInput['capture']>({ maxLogRows: integer(10_000, 1_000_000_000) }, D.capture),
     verify: fields<MigrationInput['verify']>(verify, D.verify),
     shift: fields<MigrationInput['shift']>(
       {

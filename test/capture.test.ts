@@ -119,12 +119,15 @@ class Replica {
   }
 }
 
-async function captured(schema: string): Promise<{ db: Database.Database; plan: Plan }> {
+async function captured(
+  schema: string,
+  maxLogRows = DEFAULT_INPUT.capture.maxLogRows,
+): Promise<{ db: Database.Database; plan: Plan }> {
   const db = new Database(':memory:');
   db.exec(schema);
   const plan = await planMigration(db, { ...DEFAULT_INPUT.policies, triggers: 'drop' });
   createControl(db, 'test', 2);
-  installCapture(db, plan.tables);
+  installCapture(db, plan.tables, maxLogRows);
   return { db, plan };
 }
 
@@ -216,6 +219,20 @@ describe('capture', () => {
       `DROP TRIGGER ${quoted(name)}; CREATE TRIGGER ${quoted(name)} AFTER DELETE ON t BEGIN SELECT 1; END`,
     );
     expect(captureFault(db, plan.tables)).toMatch(/gone or changed/);
+  });
+
+  it('keeps the log under its cap whatever the statement, and never numbers a change twice', async () => {
+    const { db } = await captured(`CREATE TABLE t (id INTEGER PRIMARY KEY, v)`, 2_000);
+    const log = (): { rows: number; head: number } =>
+      db.prepare(`SELECT count(*) AS "rows", max(seq) AS head FROM ${LOG_TABLE}`).get() as never;
+    db.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5500)
+      INSERT OR IGNORE INTO t SELECT i, 'a' FROM n`);
+    expect(log().rows).toBeGreaterThanOrEqual(2_000);
+    expect(log()).toEqual({ rows: expect.any(Number), head: 5_501 });
+    expect(log().rows).toBeLessThan(3_001);
+    for (let i = 0; i < 5_500; i++) db.prepare('INSERT OR REPLACE INTO t VALUES (?, ?)').run(BigInt(i), 'b');
+    expect(log().rows).toBeLessThan(3_001);
+    expect(log().head).toBeGreaterThan(11_000);
   });
 
   it('takes an index for every look at a conflict', async () => {

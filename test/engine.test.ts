@@ -1,7 +1,8 @@
 /** Copy, capture, replay, verification, cutover and rollback on real databases. */
+import { DEFAULT_INPUT } from '../src/contract.ts';
 import { moveWritesBack } from '../src/engine/rollback.ts';
 import { cleanSource, finishMigration } from '../src/engine/finish.ts';
-import { verifyDatabases } from '../src/engine/verify.ts';
+import { Verifier, verifyDatabases } from '../src/engine/verify.ts';
 import { TestMigration } from './support/migration.ts';
 
 const SCHEMA = `
@@ -184,5 +185,46 @@ describe('a migration of a live database', () => {
     await migration.target.query(`UPDATE account SET note = 'after'`);
     await finishMigration(migration.endpoints, migration.lease('reverse'), 'free');
     migration.app.exec(`DELETE FROM setting`);
+  });
+});
+
+describe('a migration that nobody drives any more', () => {
+  it('does not fill the disk with its log; replay and verification notice what is gone, and the way back is open', async () => {
+    const migration = await TestMigration.create(`CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)`);
+    const write = (count: number): void => {
+      migration.app.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})
+        INSERT OR REPLACE INTO t SELECT i, random() FROM n`);
+    };
+    const logged = (): unknown => migration.app.prepare('SELECT count(*) FROM _crossfade_log').pluck().get();
+    try {
+      write(10);
+      await migration.begin(DEFAULT_INPUT.policies, { maxLogRows: 2_000 });
+      await migration.copy();
+      write(900);
+      await migration.catchUp();
+      write(1_500);
+      // Replayed, but not compared since.
+      await migration.catchUp();
+      write(1_900);
+      await migration.catchUp();
+      const verifier = await Verifier.open(migration.endpoints, 'crossfade test');
+      await expect(verifier.verifyChanges(1n)).rejects.toMatchObject({ code: 'LogOverflow' });
+      await verifier.close();
+      write(9_000);
+      expect(logged()).toBeLessThanOrEqual(3_000);
+      await expect(migration.catchUp()).rejects.toMatchObject({
+        code: 'LogOverflow',
+        message: expect.stringContaining('capture.maxLogRows'),
+      });
+      await cleanSource(migration.endpoints, migration.name);
+      write(5);
+      expect(
+        migration.app
+          .prepare(`SELECT name FROM sqlite_master WHERE name LIKE '\\_crossfade%' ESCAPE '\\'`)
+          .all(),
+      ).toEqual([]);
+    } finally {
+      await migration.dispose();
+    }
   });
 });

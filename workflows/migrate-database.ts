@@ -111,6 +111,7 @@ class Migration {
   private async startCapture(): Promise<void> {
     await this.control.startCapture.executeWithOptions({ summary: 'log every change from here on' }, [
       this.run.step(),
+      this.input.capture,
     ]);
   }
 

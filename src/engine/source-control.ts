@@ -1,6 +1,6 @@
 /** Changes to the source's control row, each one write transaction that takes the `control` lease and names the epoch it expects. */
 import type Database from 'better-sqlite3';
-import type { Plan } from '../contract.ts';
+import type { MigrationInput, Plan } from '../contract.ts';
 import { CrossfadeError } from '../errors.ts';
 import { captureFault, installCapture } from '../databases/sqlite/capture.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
@@ -37,11 +37,16 @@ export async function changeSource<T>(
  * Installs the capture triggers, provided that the schema is still the one that was planned.
  * @throws CrossfadeError SchemaChanged, LeaseLost
  */
-export async function startCapture(path: string, lease: SourceLease, plan: Plan): Promise<void> {
+export async function startCapture(
+  path: string,
+  lease: SourceLease,
+  plan: Plan,
+  settings: MigrationInput['capture'],
+): Promise<void> {
   await changeSource(path, lease, (db) => {
     const fingerprint = schemaFingerprint(db);
     if (fingerprint !== plan.fingerprint) throw schemaChanged(path, 'since it was planned');
-    installCapture(db, plan.tables);
+    installCapture(db, plan.tables, settings.maxLogRows);
   });
 }
 

@@ -20,7 +20,7 @@ import { copyOut } from '../databases/postgres/copy-stream.ts';
 import { ChunkReader } from '../databases/sqlite/chunk.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { CopyBuffer } from '../databases/sqlite/copy-buffer.ts';
-import { ChangedKeys } from '../databases/sqlite/log.ts';
+import { ChangedKeys, proveReach } from '../databases/sqlite/log.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
 import { describe, differences, readableKey, shortened } from './compare.ts';
 import { pause, type Endpoints } from './endpoints.ts';
@@ -149,6 +149,7 @@ export class Verifier {
     while (at < goal && signal?.aborted !== true) {
       const end = at + BigInt(CHANGES_PER_STEP) < goal ? at + BigInt(CHANGES_PER_STEP) : goal;
       const keys = readTransaction(this.pair.db, () => {
+        proveReach(this.pair.db, at);
         this.staged.stage(at, end, tables);
         const highest = this.staged.highest();
         return this.plan.tables.map((table) => ({ table, keys: this.staged.keys(table, 0, highest) }));

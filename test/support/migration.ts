@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import Database from 'better-sqlite3';
 import pg from 'pg';
-import { DEFAULT_INPUT, type CutoverReport, type Plan, type Policies } from '../../src/contract.ts';
+import {
+  DEFAULT_INPUT,
+  type CutoverReport,
+  type MigrationInput,
+  type Plan,
+  type Policies,
+} from '../../src/contract.ts';
 import type { Lease } from '../../src/databases/sqlite/control.ts';
 import { openSource } from '../../src/databases/sqlite/connection.ts';
 import { beginMigration } from '../../src/engine/begin.ts';
@@ -69,7 +75,10 @@ export class TestMigration {
   }
 
   /** Plan to capture: from here on every change is logged. */
-  async begin(policies: Policies = DEFAULT_INPUT.policies): Promise<void> {
+  async begin(
+    policies: Policies = DEFAULT_INPUT.policies,
+    capture: MigrationInput['capture'] = DEFAULT_INPUT.capture,
+  ): Promise<void> {
     const db = openSource(this.endpoints.sourcePath, 'read');
     try {
       this.plan = await planMigration(db, policies);
@@ -79,7 +88,7 @@ export class TestMigration {
     if (this.plan.blockers.length > 0) throw new Error(JSON.stringify(this.plan.blockers));
     await beginMigration(this.endpoints, this.name, this.plan);
     await createTables(this.endpoints, this.lease('control'));
-    await startCapture(this.endpoints.sourcePath, this.lease('control'), this.plan);
+    await startCapture(this.endpoints.sourcePath, this.lease('control'), this.plan, capture);
   }
 
   copy(settings: Partial<typeof DEFAULT_INPUT.copy> = {}) {

@@ -179,12 +179,28 @@ function victimsSql(table: TablePlan, conflict: Conflict, reference: Reference):
   );
 }
 
+/** How many log rows pass between two looks at the log's size. */
+const CAP_STEP = 1_000;
+
+/**
+ * Keeps the log from filling the source's disk where nobody replays and trims it any more. Replay finds the rows that
+ * it needs gone, and says so (`LogOverflow`).
+ */
+function capTrigger(maxLogRows: number): string {
+  return (
+    `CREATE TRIGGER ${SQLITE_PREFIX}log_cap AFTER INSERT ON ${LOG_TABLE} WHEN NEW.seq % ${CAP_STEP} = 0 ` +
+    `BEGIN DELETE FROM ${LOG_TABLE} WHERE seq <= NEW.seq - ${Math.max(maxLogRows, CAP_STEP)}; END`
+  );
+}
+
 /**
  * Creates the capture triggers of every table; runs inside the caller's write transaction.
+ * @param maxLogRows what the log may hold, give or take a thousand rows
  * @throws CrossfadeError PlanRefused where a trigger would have to scan the table at every write
  */
-export function installCapture(db: Database.Database, tables: TablePlan[]): void {
+export function installCapture(db: Database.Database, tables: TablePlan[], maxLogRows: number): void {
   dropCapture(db);
+  db.exec(capTrigger(maxLogRows));
   for (const table of tables) {
     const uniques = uniquenessOf(db, table.name);
     for (const conflict of conflictsOf(table, uniques)) refuseScan(db, table, conflict);

@@ -24,7 +24,7 @@ export function logHead(db: Database.Database): LogHead {
 
 /**
  * Proves that the log still holds the row at which the checkpoint stands: sequence numbers recur after a restore, the
- * random tokens do not. @throws CrossfadeError LogDiscontinuity
+ * random tokens do not. @throws CrossfadeError LogDiscontinuity, LogOverflow
  */
 export function proveAnchor(db: Database.Database, anchor: LogHead): void {
   const token = db
@@ -32,8 +32,22 @@ export function proveAnchor(db: Database.Database, anchor: LogHead): void {
     .safeIntegers()
     .pluck()
     .get(anchor.position);
+  proveReach(db, anchor.position);
   if (token !== anchor.token)
     throw discontinuity(db, `its row ${anchor.position} is not the one that was applied`);
+}
+
+/**
+ * Proves that the log still has every change after the position, which is never trimmed before it was applied and
+ * verified. @throws CrossfadeError LogOverflow where the log's own cap has deleted some
+ */
+export function proveReach(db: Database.Database, position: bigint): void {
+  if (reachesBack(db, position) || logHead(db).position <= position) return;
+  throw new CrossfadeError(
+    'LogOverflow',
+    `source ${db.name}: the change log outgrew its cap before its row ${position} was replayed and verified, so changes ` +
+      'are missing: roll back, keep a worker running, and start again, with a greater capture.maxLogRows if need be',
+  );
 }
 
 function discontinuity(db: Database.Database, what: string): CrossfadeError {
