@@ -1,4 +1,5 @@
 /** Cutover: it completes or returns to the state before it, within its time; what was acknowledged is on the new primary. */
+import { randomUUID } from 'node:crypto';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { openSource } from '../src/databases/sqlite/connection.ts';
@@ -157,6 +158,34 @@ describe('a cutover that cannot complete returns, and a later one succeeds', () 
     await expectReturned(migration.cutOver(), /databases differ: table "t", key 1, column "v"/);
     migration.app.exec(`UPDATE t SET v = 'mended' WHERE id = 1`);
     await expectMoved();
+  });
+
+  it('when the role of a running router may not write', async () => {
+    const role = `crossfade_app_${randomUUID().slice(0, 8)}`;
+    await migration.target.query(
+      `CREATE ROLE "${role}" LOGIN PASSWORD 'app'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO "${role}"`,
+    );
+    try {
+      const url = new URL(migration.endpoints.targetUrl);
+      url.username = role;
+      url.password = 'app';
+      const app = new pg.Client({ connectionString: url.href });
+      await app.connect();
+      const report = `SELECT crossfade.report_traffic('router', '[]')`;
+      await app.query(report);
+      await expectReturned(
+        migration.cutOver(),
+        /role "crossfade_app_\w+" may not (INSERT|UPDATE|DELETE) on target table .*GRANT/,
+      );
+      await migration.target.query(
+        `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO "${role}"`,
+      );
+      await expectMoved();
+      await app.query(`INSERT INTO plain (v) VALUES ('by the application'); ${report}`);
+      await app.end();
+    } finally {
+      await migration.target.query(`DROP OWNED BY "${role}"; DROP ROLE "${role}"`);
+    }
   });
 
   it('when its connection breaks, or it is called off before the fence', async () => {

@@ -12,6 +12,7 @@ import { readQuarantine } from '../databases/postgres/apply.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import { readControl as readTargetControl } from '../databases/postgres/control.ts';
 import type { TargetLease } from '../databases/postgres/lease.ts';
+import { missingPrivilege } from '../databases/postgres/privileges.ts';
 import { installCaptureSql } from '../databases/postgres/triggers.ts';
 import { dropCapture, dropFence, installFence, suspendTriggers } from '../databases/sqlite/capture.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
@@ -165,6 +166,8 @@ class Cutover {
         `rows are in quarantine, the first in table "${table}", key ${first.key}: ${first.reason}`,
       );
     }
+    const missing = await missingPrivilege(client, replayer.plan);
+    if (missing !== null) throw this.returned(missing);
     this.proveSource();
     // The reverse path is proved before anyone depends on it: capture in place and its log writable, source writable.
     await leased(client, lease, replayer.plan.tables.flatMap(installCaptureSql));

@@ -70,8 +70,9 @@ CREATE TABLE crossfade.quarantine (
 CREATE TABLE crossfade.log (
   seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, table_id int NOT NULL, key text[]
 );
+-- role: by which the application of this router writes after the cutover
 CREATE TABLE crossfade.router (
-  instance text PRIMARY KEY, started_at timestamptz NOT NULL DEFAULT now(), seen_at timestamptz NOT NULL DEFAULT now()
+  instance text PRIMARY KEY, role text NOT NULL, started_at timestamptz NOT NULL DEFAULT now(), seen_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE TABLE crossfade.traffic (
   instance text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -170,8 +171,8 @@ $body$;
 -- p_windows: [{side, operation, count, errors, fallbacks, dualWriteFailures, histogram}, …]
 CREATE FUNCTION crossfade.report_traffic(p_instance text, p_windows jsonb) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-  INSERT INTO crossfade.router (instance) VALUES (p_instance)
-      ON CONFLICT (instance) DO UPDATE SET seen_at = now();
+  INSERT INTO crossfade.router (instance, role) VALUES (p_instance, session_user)
+      ON CONFLICT (instance) DO UPDATE SET seen_at = now(), role = excluded.role;
   INSERT INTO crossfade.traffic (instance, side, operation, count, errors, fallbacks, dual_write_failures, histogram)
   SELECT p_instance, w->>'side', w->>'operation', (w->>'count')::bigint, (w->>'errors')::bigint,
          (w->>'fallbacks')::bigint, (w->>'dualWriteFailures')::bigint, w->'histogram'
