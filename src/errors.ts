@@ -12,6 +12,7 @@ const CODES = {
   SourceNotSqlite: { retryable: false, exit: 2 },
   SourceNotWal: { retryable: false, exit: 3 },
   SourceBusy: { retryable: true, exit: 1 },
+  SourceStale: { retryable: true, exit: 1 },
   TargetUnreachable: { retryable: true, exit: 2 },
   TargetRefused: { retryable: false, exit: 2 },
   TemporalUnreachable: { retryable: true, exit: 2 },

@@ -19,6 +19,7 @@ import { openSource } from '../databases/sqlite/connection.ts';
 import { CONTROL_TABLE, holdLease, LEASE_TABLE, NOW_MS, takeLease } from '../databases/sqlite/control.ts';
 import { logHead } from '../databases/sqlite/log.ts';
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
+import { proveWal } from '../databases/sqlite/wal-file.ts';
 import type { Endpoints } from './endpoints.ts';
 import { Replayer } from './replay.ts';
 import { sourceFault, type SourceLease } from './source-control.ts';
@@ -262,6 +263,7 @@ class Cutover {
   }
 
   private proveSource(): void {
+    proveWal(this.db.name);
     const fault = sourceFault(this.db, this.replayer.plan);
     if (fault !== null) throw this.returned(fault.message, fault);
   }

@@ -1,14 +1,15 @@
 /** Opens the source as the engine needs it. */
-import { existsSync, openSync, readSync, closeSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
+import { proveWal, registered } from './wal-file.ts';
 
 /** How long a synchronous call may wait for SQLite's write lock; it blocks the event loop, so callers retry instead. */
 const BUSY_TIMEOUT_MS = 200;
 
 /**
  * Opens an existing SQLite database in WAL mode.
- * @throws CrossfadeError SourceMissing, SourceNotSqlite, SourceNotWal, SourceBusy
+ * @throws CrossfadeError SourceMissing, SourceNotSqlite, SourceNotWal, SourceBusy, SourceStale
  */
 export function openSource(path: string, mode: 'read' | 'write'): Database.Database {
   checkFile(path);
@@ -32,13 +33,14 @@ export function openSource(path: string, mode: 'read' | 'write'): Database.Datab
     // What the engine writes into the source has been checked where it came from; cascades would change other rows.
     db.pragma('foreign_keys = OFF');
     db.pragma('recursive_triggers = OFF');
+    return registered(db);
   } catch (error) {
     db.close();
     throw error instanceof CrossfadeError ? error : sourceError(path, error);
   }
-  return db;
 }
 
+/** Never opens the file: see `wal-file.ts`. */
 function checkFile(path: string): void {
   if (!existsSync(path)) {
     throw new CrossfadeError('SourceMissing', `source ${path} does not exist: check the path`);
@@ -48,20 +50,6 @@ function checkFile(path: string): void {
       'SourceNotSqlite',
       `source ${path} is not a file: name the SQLite database file`,
     );
-  }
-  const header = Buffer.alloc(16);
-  const fd = openSync(path, 'r');
-  try {
-    const read = readSync(fd, header, 0, 16, 0);
-    // An empty file is an empty database; its header is written with the first table.
-    if (read > 0 && header.toString('latin1') !== 'SQLite format 3\0') {
-      throw new CrossfadeError(
-        'SourceNotSqlite',
-        `source ${path} is not a SQLite database (encrypted, or another file?)`,
-      );
-    }
-  } finally {
-    closeSync(fd);
   }
 }
 
@@ -77,10 +65,10 @@ export class SourceFile {
     this.opened = identity(path);
   }
 
-  /** @throws CrossfadeError LogDiscontinuity, SourceMissing */
+  /** @throws CrossfadeError LogDiscontinuity, SourceMissing, SourceStale */
   proveSame(): void {
     checkFile(this.path);
-    if (identity(this.path) === this.opened) return;
+    if (identity(this.path) === this.opened) return proveWal(this.path);
     throw new CrossfadeError(
       'LogDiscontinuity',
       `source ${this.path}: the file was replaced by another under the migration: roll back and start again`,
@@ -100,7 +88,11 @@ export function sourceError(path: string, error: unknown): CrossfadeError {
     return new CrossfadeError('SourceBusy', `source ${path} is locked by another writer`, error);
   }
   if (code === 'SQLITE_NOTADB') {
-    return new CrossfadeError('SourceNotSqlite', `source ${path} is not a SQLite database`, error);
+    return new CrossfadeError(
+      'SourceNotSqlite',
+      `source ${path} is not a SQLite database (encrypted, or another file?)`,
+      error,
+    );
   }
   return new CrossfadeError('Internal', `source ${path}: ${messageOf(error)}`, error);
 }
