@@ -1,5 +1,5 @@
 /** The status as Markdown, for the Temporal UI. Pure. */
-import { PHASES, type GateFigures, type MigrationStatus } from './contract.ts';
+import { PHASES, type GateFigures, type MigrationStatus, type Side } from './contract.ts';
 
 /** At most about 3 kB; the server refuses more than 20 kB. */
 export function statusMarkdown(status: MigrationStatus): string {
@@ -59,5 +59,7 @@ function detail(status: MigrationStatus, phase: string): string {
 }
 
 function figures({ reads, lagMs }: GateFigures): string {
-  return ` (p95 source ${reads.source.p95Ms.toFixed(1)} ms, target ${reads.target.p95Ms.toFixed(1)} ms, lag ${lagMs} ms)`;
+  const p95 = (side: Side): string =>
+    reads[side].count === 0 ? `no reads of the ${side}` : `${side} p95 ${reads[side].p95Ms.toFixed(1)} ms`;
+  return ` (${p95('source')}, ${p95('target')}, lag ${lagMs} ms)`;
 }

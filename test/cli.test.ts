@@ -314,10 +314,17 @@ describe('against a Temporal server', () => {
     await client.workflow.getHandle(cancelled).cancel();
     expect((await crossfade(['watch', cancelled, '--plain'], env)).status).toBe(4);
     const terminated = await begin('wait');
+    // Begun: else there is nothing to ask for its status.
+    await client.workflow.getHandle(terminated).query('status');
     await client.workflow.getHandle(terminated).terminate();
     const result = await crossfade(['watch', terminated, '--plain'], env);
     expect(result.status).toBe(1);
     expect(result.err).toMatch(/was terminated, which undoes nothing: run "crossfade rollback"/);
+    const { out } = await crossfade(['status', terminated, '--json'], env);
+    expect(JSON.parse(out)).toMatchObject({
+      running: false,
+      status: { outcome: 'failed', reason: expect.stringContaining('was terminated') },
+    });
   });
 
   it('pause, status, resume and approve reach the workflow', async () => {

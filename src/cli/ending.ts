@@ -32,12 +32,14 @@ export async function endingOf(client: Client, workflowId: string): Promise<Endi
   }
 }
 
+/** What to do about a workflow that was ended from outside, without its compensations. */
+export function terminated(workflowId: string): string {
+  return `workflow ${workflowId} was terminated, which undoes nothing: run "crossfade rollback", or start it again`;
+}
+
 function failedEnding(cause: Error | undefined, workflowId: string): Ending {
   if (cause instanceof TerminatedFailure) {
-    return {
-      exit: 1,
-      message: `workflow ${workflowId} was terminated, which undoes nothing: run "crossfade rollback", or start it again`,
-    };
+    return { exit: 1, message: terminated(workflowId) };
   }
   // An activity's failure wraps the one that says why.
   for (let error: unknown = cause; error instanceof Error; error = error.cause) {

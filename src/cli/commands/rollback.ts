@@ -1,6 +1,6 @@
 /** `crossfade rollback`: back to the source, with or without the migration's own workflow. */
 import type { Command } from 'commander';
-import type { RollbackInput } from '../../contract.ts';
+import { TASK_QUEUE, type RollbackInput } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { parseRollbackInput } from '../../input.ts';
 import type { Ending } from '../ending.ts';
@@ -11,6 +11,7 @@ import type { Action } from '../program.ts';
 interface Options extends DatabaseOptions {
   input?: string;
   id?: string;
+  taskQueue: string;
   plain?: boolean;
 }
 
@@ -24,6 +25,7 @@ export function addRollback(program: Command, action: Action): void {
     )
     .option('--input <file>', 'names of the connections as JSON, where a worker elsewhere does it')
     .option('--id <id>', 'id of the workflow that rolls back (default: rollback-<source>)')
+    .option('--task-queue <name>', 'queue of the worker elsewhere', TASK_QUEUE)
     .option('--plain', 'lines instead of a screen')
     .addHelpText(
       'after',
@@ -57,6 +59,7 @@ async function elsewhere(io: Io, options: Options, input: RollbackInput): Promis
       type: 'rollbackMigration',
       workflowId,
       input,
+      taskQueue: options.taskQueue,
       summary: 'roll back',
     });
     const interrupt = new AbortController();

@@ -1,5 +1,6 @@
 /** Numbers, times and colours as the terminal shows them. */
 import { stripVTControlCharacters, styleText } from 'node:util';
+import type { GateFigures, TrafficFigures } from '../../contract.ts';
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -60,6 +61,16 @@ export function duration(ms: number): string {
 /** A latency in milliseconds: 0.42 ms, 12 ms. */
 export function latency(ms: number): string {
   return `${ms < 10 ? ms.toFixed(ms < 1 ? 2 : 1) : count(ms)} ms`;
+}
+
+/** What a gate looked at. A side that answered nothing has no latency. */
+export function gateText({ reads: { source, target }, judgedBy }: GateFigures): string {
+  const p95 = (side: TrafficFigures): string => (side.count === 0 ? '–' : latency(side.p95Ms));
+  const errors = target.count > 0 ? target.errors / target.count : 0;
+  return (
+    `p95 ${p95(source)} → ${p95(target)} · errors ${percent(errors, 2)} · ` +
+    `${count(target.count)} ${judgedBy === 'probes' ? 'probes' : 'reads'}`
+  );
 }
 
 /** 0.0123 → 1.23 % */

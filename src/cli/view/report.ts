@@ -1,19 +1,7 @@
 /** What a finished run has done, for people. */
 import type { CutoverReport, MigrationReport } from '../../contract.ts';
 import { box, labelled } from './box.ts';
-import {
-  bytes,
-  count,
-  counted,
-  duration,
-  fit,
-  latency,
-  percent,
-  plain,
-  spread,
-  wrap,
-  type Paint,
-} from './format.ts';
+import { bytes, count, counted, duration, fit, gateText, plain, spread, wrap, type Paint } from './format.ts';
 import { phaseName } from './phases.ts';
 import { mismatchText } from './verdict.ts';
 
@@ -79,15 +67,8 @@ function factLines(report: MigrationReport, width: number, paint: Paint): string
   }
   for (const { percent: share, figures, decision } of stages) {
     if (figures === undefined) continue;
-    const { source, target } = figures.reads;
-    const errors = target.count > 0 ? target.errors / target.count : 0;
     lines.push(
-      labelled(
-        `reads ${share} %`,
-        `${decision?.verdict ?? 'not judged'} · p95 ${latency(source.p95Ms)} → ${latency(target.p95Ms)} · ` +
-          `errors ${percent(errors, 2)} · ${count(target.count)} ${figures.judgedBy === 'probes' ? 'probes' : 'reads'}`,
-        paint,
-      ),
+      labelled(`reads ${share} %`, `${decision?.verdict ?? 'not judged'} · ${gateText(figures)}`, paint),
     );
   }
   if (cutover !== undefined) lines.push(labelled('cutover', switchText(cutover), paint));

@@ -8,7 +8,7 @@ import {
   type TrafficSnapshot,
 } from '../../contract.ts';
 import { box, labelled } from './box.ts';
-import { bar, count, counted, duration, latency, percent, plain, wrap, type Paint } from './format.ts';
+import { bar, count, counted, duration, gateText, latency, plain, wrap, type Paint } from './format.ts';
 import { phaseLines } from './phases.ts';
 import { progressOf, type Snapshot } from './snapshot.ts';
 
@@ -84,16 +84,12 @@ function stateLines(snapshot: Snapshot, status: MigrationStatus, paint: Paint): 
 
 /** The last stage that was judged, and by which figures. */
 function gateLines(stage: StageRecord, figures: GateFigures, paint: Paint): string[] {
-  const { source, target } = figures.reads;
-  const errorRate = target.count > 0 ? target.errors / target.count : 0;
   const verdict = stage.decision?.verdict;
   const colour = verdict === 'pass' ? 'green' : verdict === 'breach' ? 'red' : 'yellow';
   const lines = [
     labelled(
       `gate ${stage.percent} %`,
-      (verdict === undefined ? '' : `${paint(colour, verdict)} · `) +
-        `p95 ${latency(source.p95Ms)} → ${latency(target.p95Ms)} · errors ${percent(errorRate, 2)} · ` +
-        `${count(target.count)} ${figures.judgedBy === 'probes' ? 'probes' : 'reads'}`,
+      (verdict === undefined ? '' : `${paint(colour, verdict)} · `) + gateText(figures),
       paint,
     ),
   ];

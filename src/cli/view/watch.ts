@@ -12,7 +12,7 @@ import type { Payload } from '@temporalio/common';
 import { statusQuery } from '../../../workflows/messages.ts';
 import type { MigrationStatus, Progress, TrafficSnapshot } from '../../contract.ts';
 import { CrossfadeError, messageOf } from '../../errors.ts';
-import { endingOf, type Ending } from '../ending.ts';
+import { endingOf, terminated, type Ending } from '../ending.ts';
 import type { Snapshot } from './snapshot.ts';
 
 export interface WatchOptions {
@@ -79,7 +79,12 @@ export async function takeSnapshot(
   const description = await describe(client, workflowId);
   const { name } = description.status;
   const running = name === 'RUNNING' || name === 'PAUSED' || name === 'CONTINUED_AS_NEW';
-  const status = await askStatus(client, workflowId);
+  const answer = await askStatus(client, workflowId);
+  // A workflow that was terminated still answers as it stood.
+  const status: MigrationStatus | undefined =
+    running || answer?.outcome !== 'running'
+      ? answer
+      : { ...answer, outcome: 'failed', reason: terminated(workflowId) };
   const traffic = running ? await options.traffic?.().catch(() => undefined) : undefined;
   const snapshot: Snapshot = {
     workflowId,
