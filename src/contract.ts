@@ -283,6 +283,7 @@ export interface StageRecord {
 export interface CopyReport {
   rows: number;
   bytes: number;
+  /** In a migration's report from the first row to the last, pauses and lost workers included. */
   ms: number;
   tables: { table: string; rows: number; bytes: number }[];
 }
