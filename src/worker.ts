@@ -85,7 +85,7 @@ export async function createWorkers(options: WorkerOptions): Promise<RunningWork
     connection,
     namespace,
     activities,
-    shutdownGraceTime: '5s',
+    shutdownGraceTime: '1s',
     maxHeartbeatThrottleInterval: '2s',
   } as const;
   const workers = [

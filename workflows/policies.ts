@@ -14,7 +14,7 @@ export function controlSteps(taskQueue: string) {
     cancellationType,
     retry,
     startToCloseTimeout: '2 minutes',
-    heartbeatTimeout: '15s',
+    heartbeatTimeout: '10s',
   });
 }
 
@@ -25,7 +25,7 @@ export function longSteps(taskQueue: string) {
     cancellationType,
     retry,
     startToCloseTimeout: '365 days',
-    heartbeatTimeout: '15s',
+    heartbeatTimeout: '10s',
   });
 }
 
