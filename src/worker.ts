@@ -1,4 +1,5 @@
 /** Composition root: one worker for the workflows, one for the activities of this host. */
+import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import {
   DefaultLogger,
@@ -7,6 +8,7 @@ import {
   Worker,
   bundleWorkflowCode,
   type WorkflowBundle,
+  type WorkflowBundleOption,
 } from '@temporalio/worker';
 import { pino } from 'pino';
 import { createActivities } from '../activities/index.ts';
@@ -25,7 +27,7 @@ export interface WorkerOptions {
   taskQueue?: string;
   /** Distinguishes workers of one host that have different files; tests use it. */
   identity?: string;
-  bundle?: WorkflowBundle;
+  bundle?: WorkflowBundleOption;
 }
 
 export interface RunningWorkers {
@@ -35,8 +37,16 @@ export interface RunningWorkers {
   failed: Promise<never>;
 }
 
+/** Where the build leaves the bundle. */
+export const BUNDLE_PATH = new URL('../workflow-bundle.js', import.meta.url).pathname;
+
+/** The build's bundle, or one that is made now, where the sources run as they are. */
+async function workflowBundle(): Promise<WorkflowBundleOption> {
+  return existsSync(BUNDLE_PATH) ? { codePath: BUNDLE_PATH } : bundleWorkflows();
+}
+
 /** Bundles the workflows; the same bundle may serve several workers of a process. */
-export function bundleWorkflows(): Promise<WorkflowBundle> {
+export function bundleWorkflows(): Promise<WorkflowBundle & { code: string }> {
   // The path of this module's own kind: TypeScript sources where they run as such, JavaScript in a build.
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const path = new URL(`../workflows/index.${extension}`, import.meta.url);
@@ -92,7 +102,7 @@ export async function createWorkers(options: WorkerOptions): Promise<RunningWork
     await Worker.create({
       ...shared,
       taskQueue,
-      workflowBundle: options.bundle ?? (await bundleWorkflows()),
+      workflowBundle: options.bundle ?? (await workflowBundle()),
     }),
     await Worker.create({ ...shared, taskQueue: hostQueue }),
   ];

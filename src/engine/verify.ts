@@ -37,7 +37,7 @@ export interface VerifyOptions extends Endpoints {
 }
 
 const CHUNK_ROWS = 5_000;
-const CHUNK_BYTES = 4 * 1024 * 1024;
+const CHUNK_BYTES = 1024 * 1024;
 const MISMATCHES_SHOWN = 20;
 /** Keys of the change log compared at one go. */
 const CHANGES_PER_STEP = 2_000;

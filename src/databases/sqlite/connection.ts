@@ -30,6 +30,8 @@ export function openSource(path: string, mode: 'read' | 'write'): Database.Datab
     }
     // better-sqlite3 is compiled with synchronous=NORMAL for WAL, which does not fsync a commit: the fence must be durable.
     db.pragma('synchronous = FULL');
+    // 16 MB per connection by default, which reading a table once fills and never uses.
+    db.pragma('cache_size = -2000');
     // What the engine writes into the source has been checked where it came from; cascades would change other rows.
     db.pragma('foreign_keys = OFF');
     db.pragma('recursive_triggers = OFF');
