@@ -177,7 +177,7 @@ export interface TablePlan {
   largestRow: number;
   indexes: IndexPlan[];
   foreignKeys: ForeignKeyPlan[];
-  /** CHECK constraints of the target, as SQL expressions; each only keeps out what could not go back. */
+  /** CHECK constraints of the target, as SQL expressions: the application's own, and those that keep out what could not go back. */
   checks: string[];
   /** Names and SQL of the application's triggers on this table. */
   triggers: { name: string; sql: string }[];

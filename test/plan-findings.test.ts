@@ -135,7 +135,6 @@ describe('notices', () => {
     expect(brief(plan.notices).sort()).toEqual(
       [
         'check-left-out t',
-        'check-left-out t',
         'conflict-clause t',
         'default-left-out t.b',
         'foreign-key-left-out t',

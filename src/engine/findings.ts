@@ -19,3 +19,9 @@ export class Findings {
 export function named(table: string, column?: string): string {
   return column === undefined ? `table ${quoted(table)}` : `column ${quoted(table)}.${quoted(column)}`;
 }
+
+/** SQL on one line, shortened. */
+export function oneLine(sql: string): string {
+  const line = sql.replace(/\s+/g, ' ').trim();
+  return line.length > 160 ? `${line.slice(0, 159)}…` : line;
+}

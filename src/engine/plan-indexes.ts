@@ -3,6 +3,7 @@ import type { ColumnPlan, IndexPlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import type { TableFacts } from '../databases/sqlite/census.ts';
 import type { IndexTerm, SourceIndex, SourceTable } from '../databases/sqlite/schema.ts';
+import { lookupOf } from './column-lookup.ts';
 import { translateCondition, translateValue, type ColumnLookup } from './expressions.ts';
 import { named, type Findings } from './findings.ts';
 import type { ReservedNames } from './target-names.ts';
@@ -159,7 +160,7 @@ function planIndex(
 ): IndexPlan | null {
   const { table } = subject;
   if (index.unique && !checkUnique(subject, index, false, findings)) return null;
-  const lookup = lookupOf(subject);
+  const lookup = lookupOf(table, subject.columns);
   const terms = index.terms.map((term) => termSql(term, subject, lookup));
   const predicate = index.predicate === undefined ? undefined : translateCondition(index.predicate, lookup);
   const bytes = longest(subject, index);
@@ -207,16 +208,6 @@ function leaveOut(subject: TableCase, index: SourceIndex, why: string, findings:
     });
   }
   return null;
-}
-
-function lookupOf({ table, columns }: TableCase): ColumnLookup {
-  return (name) => {
-    const plan = columns.find((column) => column.name.toLowerCase() === name.toLowerCase());
-    const source = table.columns.find((column) => column.name === plan?.name);
-    return plan === undefined || source === undefined
-      ? undefined
-      : { name: plan.name, kind: plan.kind, collation: source.collation };
-  };
 }
 
 /** One term with its direction; null where it has no certain meaning. */

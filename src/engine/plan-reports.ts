@@ -4,7 +4,7 @@ import type { Policies } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import type { TableFacts } from '../databases/sqlite/census.ts';
 import type { SourceSchema, SourceTable } from '../databases/sqlite/schema.ts';
-import { named, type Findings } from './findings.ts';
+import { named, oneLine, type Findings } from './findings.ts';
 import { nameFault } from './target-names.ts';
 
 /** https://www.postgresql.org/docs/current/limits.html */
@@ -110,13 +110,6 @@ export function reportTable(table: SourceTable, facts: TableFacts, findings: Fin
       });
     }
   }
-  for (const check of table.checks) {
-    findings.note({
-      code: 'check-left-out',
-      table: table.name,
-      message: `CHECK ${oneLine(check)} of ${named(table.name)} is not carried over`,
-    });
-  }
   for (const clause of table.conflictClauses) {
     findings.note({
       code: 'conflict-clause',
@@ -149,10 +142,4 @@ function reportNames(table: SourceTable, findings: Findings): void {
       message: `${named(table.name)} has ${table.columns.length} columns, and PostgreSQL allows ${TABLE_COLUMNS}: split it`,
     });
   }
-}
-
-/** SQL on one line, shortened. */
-function oneLine(sql: string): string {
-  const line = sql.replace(/\s+/g, ' ').trim();
-  return line.length > 160 ? `${line.slice(0, 159)}…` : line;
 }

@@ -12,6 +12,7 @@ import { checksFor } from './checks.ts';
 import { chooseKind, TARGET_TYPES } from './column-types.ts';
 import { defaultSql, readDefault } from './defaults.ts';
 import { Findings, named } from './findings.ts';
+import { planChecks } from './plan-checks.ts';
 import {
   planForeignKeys,
   resolveForeignKeys,
@@ -85,6 +86,7 @@ async function planOnce(
       names,
       findings,
     );
+    plan.checks.push(...(await planChecks(db, table, plan.columns, findings)));
     plan.foreignKeys = await planForeignKeys(
       db,
       keys.filter((key) => key.child === table),

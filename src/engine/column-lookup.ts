@@ -1,0 +1,14 @@
+/** How a translated expression finds the columns of its table. */
+import type { ColumnPlan } from '../contract.ts';
+import type { SourceTable } from '../databases/sqlite/schema.ts';
+import type { ColumnLookup } from './expressions.ts';
+
+export function lookupOf(table: SourceTable, columns: ColumnPlan[]): ColumnLookup {
+  return (name) => {
+    const plan = columns.find((column) => column.name.toLowerCase() === name.toLowerCase());
+    const source = table.columns.find((column) => column.name === plan?.name);
+    return plan === undefined || source === undefined
+      ? undefined
+      : { name: plan.name, kind: plan.kind, collation: source.collation };
+  };
+}
