@@ -29,6 +29,8 @@ export interface Policies {
   triggers: 'refuse' | 'drop';
   /** Virtual tables (FTS, R-tree): `skip` leaves them out of the target. */
   virtualTables: 'refuse' | 'skip';
+  /** Names on the target: `exact` as the source spells them, or `lower` so that unquoted names find them. */
+  identifiers: 'exact' | 'lower';
 }
 
 /** The whole input of `migrateDatabase`, defaults filled in. Durations are milliseconds unless the name says otherwise. */
@@ -97,7 +99,7 @@ export interface MigrationInput {
 export const DEFAULT_INPUT: MigrationInput = {
   source: 'source',
   target: 'target',
-  policies: { triggers: 'refuse', virtualTables: 'refuse' },
+  policies: { triggers: 'refuse', virtualTables: 'refuse', identifiers: 'exact' },
   capture: { maxLogRows: 20_000_000 },
   copy: { batchRows: 1_000, batchBytes: 2 * 1024 * 1024, maxRowsPerSecond: 0, parallel: 2 },
   verify: { mode: 'full', sampleRows: 100 },
@@ -122,6 +124,8 @@ export type ColumnKind =
 
 export interface ColumnPlan {
   name: string;
+  /** Name on the target; the same where absent. */
+  targetName?: string;
   /** The declared type in the source, as written. */
   declared: string;
   kind: ColumnKind;
@@ -145,10 +149,11 @@ export interface IndexPlan {
   targetSql: string;
   /** Condition of a partial index, as SQL for the target. */
   predicateSql?: string;
-  /** Names of the columns, where the index is over plain columns of every row. */
+  /** Names of the columns on the source, where the index is over plain columns of every row. */
   columns?: string[];
 }
 
+/** A foreign key by the names of the target. */
 export interface ForeignKeyPlan {
   name: string;
   columns: string[];
@@ -163,6 +168,8 @@ export interface TablePlan {
   /** Number of the table in the change log; stable during one migration, never 0. */
   id: number;
   name: string;
+  /** Name on the target; the same where absent. */
+  targetName?: string;
   columns: ColumnPlan[];
   /** Names of the key columns, in key order. */
   key: string[];

@@ -49,7 +49,11 @@ const migration = fields<MigrationInput>(
   {
     ...sides,
     policies: fields<Policies>(
-      { triggers: oneOf('refuse', 'drop'), virtualTables: oneOf('refuse', 'skip') },
+      {
+        triggers: oneOf('refuse', 'drop'),
+        virtualTables: oneOf('refuse', 'skip'),
+        identifiers: oneOf('exact', 'lower'),
+      },
       D.policies,
     ),
     copy: fields<MigrationInput['copy']>(

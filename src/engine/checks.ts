@@ -7,9 +7,12 @@ import type { SourceColumn } from '../databases/sqlite/schema.ts';
 /** A text that a column with a numeric affinity would turn into a number (sqlite3AtoF, spaces included). */
 const NUMBER_TEXT = `^[ \\t\\n\\v\\f\\r]*[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?[ \\t\\n\\v\\f\\r]*$`;
 
-/** SQL conditions for a column of this kind; empty where every value of the type can go back. */
-export function checksFor(column: SourceColumn, kind: ColumnKind): string[] {
-  const c = quoted(column.name);
+/**
+ * SQL conditions for a column of this kind; empty where every value of the type can go back.
+ * @param name of the column on the target
+ */
+export function checksFor(name: string, column: SourceColumn, kind: ColumnKind): string[] {
+  const c = quoted(name);
   const convertsText =
     column.affinity === 'INTEGER' || column.affinity === 'NUMERIC' || column.affinity === 'REAL';
   switch (kind) {

@@ -1,5 +1,6 @@
 /** How a translated expression finds the columns of its table. */
 import type { ColumnPlan } from '../contract.ts';
+import { nameOnTarget } from '../databases/postgres/names.ts';
 import type { SourceTable } from '../databases/sqlite/schema.ts';
 import type { ColumnLookup } from './expressions.ts';
 
@@ -9,6 +10,6 @@ export function lookupOf(table: SourceTable, columns: ColumnPlan[]): ColumnLooku
     const source = table.columns.find((column) => column.name === plan?.name);
     return plan === undefined || source === undefined
       ? undefined
-      : { name: plan.name, kind: plan.kind, collation: source.collation };
+      : { name: nameOnTarget(plan), kind: plan.kind, collation: source.collation };
   };
 }

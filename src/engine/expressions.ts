@@ -10,6 +10,7 @@ import { isDatetimeText, isDateText } from './date-text.ts';
 
 /** What the translation must know of a column. */
 export interface ColumnType {
+  /** On the target. */
   name: string;
   kind: ColumnKind;
   /** Upper case. */

@@ -8,10 +8,10 @@
 import type Database from 'better-sqlite3';
 import type pg from 'pg';
 import type { TablePlan } from '../contract.ts';
-import { quoted } from '../databases/identifiers.ts';
 import { keyInput, keyKinds, keysAsRows, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
 import { copyOut } from '../databases/postgres/copy-stream.ts';
 import { loggedKey } from '../databases/postgres/copy-text.ts';
+import { sameKeyAs, targetColumns, targetTable } from '../databases/postgres/names.ts';
 import { toCopyText } from '../databases/sqlite/copy-buffer.ts';
 import { keysAfter, reachesBack, type ChangedKeys } from '../databases/sqlite/log.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
@@ -117,11 +117,10 @@ async function targetRows(client: pg.Client, table: TablePlan, keys: KeyValue[][
     .map((key) => key.map((value, i) => keyInput(value, kinds[i]!)))
     .filter((key): key is string[] => key.every((text) => text !== null));
   if (inputs.length === 0) return Buffer.alloc(0);
-  const columns = table.columns.map((column) => `t.${quoted(column.name)}`).join(', ');
-  const match = table.key.map((name, i) => `t.${quoted(name)} = d.k${i}`).join(' AND ');
+  const columns = targetColumns(table, 't').join(', ');
   return copyOut(
     client,
-    `COPY (SELECT ${columns} FROM public.${quoted(table.name)} t JOIN ${keysAsRows(table, inputs)} ON ${match}) TO STDOUT`,
+    `COPY (SELECT ${columns} FROM ${targetTable(table)} t JOIN ${keysAsRows(table, inputs)} ON ${sameKeyAs(table)}) TO STDOUT`,
   );
 }
 

@@ -6,7 +6,7 @@ import { countOrphans } from '../databases/sqlite/orphans.ts';
 import type { SourceForeignKey, SourceIndex, SourceTable } from '../databases/sqlite/schema.ts';
 import { holds, type Choice, type ColumnCase } from './column-types.ts';
 import { named, type Findings } from './findings.ts';
-import { freeName } from './target-names.ts';
+import { freeName, type ReservedNames } from './target-names.ts';
 
 /** A foreign key whose parent exists, with the names of both sides as the tables spell them. */
 export interface ResolvedKey {
@@ -142,6 +142,7 @@ function take(side: { subject: ColumnCase; choice: Choice }, kind: ColumnKind, w
 export async function planForeignKeys(
   db: Database.Database,
   keys: ResolvedKey[],
+  names: ReservedNames,
   findings: Findings,
 ): Promise<ForeignKeyPlan[]> {
   // Names of constraints are only unique within their table.
@@ -160,11 +161,13 @@ export async function planForeignKeys(
           `${named(parent.name)} that do not exist: delete them, or set the reference to NULL`,
       });
     }
+    const [from, to] = [names.of(child), names.of(parent)];
+    const fromColumns = columns.map((column) => from.columns.get(column)!);
     plans.push({
-      name: freeName(`${child.name}_${columns.join('_')}_fkey`, taken),
-      columns,
-      parent: parent.name,
-      parentColumns,
+      name: freeName(`${from.name}_${fromColumns.join('_')}_fkey`, taken),
+      columns: fromColumns,
+      parent: to.name,
+      parentColumns: parentColumns.map((column) => to.columns.get(column)!),
       onDelete: key.onDelete,
       onUpdate: key.onUpdate,
       deferrable: key.deferred,

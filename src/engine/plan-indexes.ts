@@ -2,11 +2,12 @@
 import type { ColumnPlan, IndexPlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import type { TableFacts } from '../databases/sqlite/census.ts';
+import { nameOnTarget } from '../databases/postgres/names.ts';
 import type { IndexTerm, SourceIndex, SourceTable } from '../databases/sqlite/schema.ts';
 import { lookupOf } from './column-lookup.ts';
 import { translateCondition, translateValue, type ColumnLookup } from './expressions.ts';
 import { named, type Findings } from './findings.ts';
-import type { ReservedNames } from './target-names.ts';
+import { asciiLower, type ReservedNames } from './target-names.ts';
 
 /** PostgreSQL's limits: columns of an index, and bytes of an entry that is certain to fit (a third of a page). */
 const INDEX_COLUMNS = 32;
@@ -219,9 +220,9 @@ function termSql(term: IndexTerm, { columns }: TableCase, lookup: ColumnLookup):
     sql = collation === 'BINARY' ? translateValue(term.expression!, lookup) : null;
   else if (column === undefined) sql = null;
   else if ((column.kind !== 'text' && column.kind !== 'mixed') || collation === 'BINARY')
-    sql = quoted(column.name);
+    sql = quoted(nameOnTarget(column));
   // lower() of text in collation "C" folds ASCII only, which is the rule of NOCASE.
-  else sql = collation === 'NOCASE' ? `lower(${quoted(column.name)})` : null;
+  else sql = collation === 'NOCASE' ? `lower(${quoted(nameOnTarget(column))})` : null;
   if (sql === null) return null;
   // SQLite sorts NULL first; where there is none, PostgreSQL's own order serves its queries as they are.
   const nullable = column === undefined || !column.notNull;
@@ -231,10 +232,12 @@ function termSql(term: IndexTerm, { columns }: TableCase, lookup: ColumnLookup):
 
 function indexName(table: SourceTable, index: SourceIndex, names: ReservedNames, findings: Findings): string {
   if (index.origin !== 'c') {
-    return names.ours(`${table.name}_${index.terms.map((term) => term.column ?? 'expr').join('_')}_key`);
+    const { columns } = names.of(table);
+    const terms = index.terms.map((term) => columns.get(term.column!)!);
+    return names.ours(`${names.of(table).name}_${terms.join('_')}_key`);
   }
   const name = names.indexes.get(index.name)!;
-  if (name !== index.name) {
+  if (asciiLower(name) !== asciiLower(index.name)) {
     findings.note({
       code: 'index-renamed',
       table: table.name,

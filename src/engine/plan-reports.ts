@@ -5,7 +5,7 @@ import { quoted } from '../databases/identifiers.ts';
 import type { TableFacts } from '../databases/sqlite/census.ts';
 import type { SourceSchema, SourceTable } from '../databases/sqlite/schema.ts';
 import { named, oneLine, type Findings } from './findings.ts';
-import { nameFault } from './target-names.ts';
+import { asciiLower, nameFault, type TargetNames } from './target-names.ts';
 
 /** https://www.postgresql.org/docs/current/limits.html */
 const TABLE_COLUMNS = 1_600;
@@ -75,8 +75,13 @@ function reportVirtualTables(schema: SourceSchema, policies: Policies, findings:
   }
 }
 
-export function reportTable(table: SourceTable, facts: TableFacts, findings: Findings): void {
-  reportNames(table, findings);
+export function reportTable(
+  table: SourceTable,
+  facts: TableFacts,
+  onTarget: TargetNames,
+  findings: Findings,
+): void {
+  reportNames(table, onTarget, findings);
   if (!table.understood) {
     findings.block({
       code: 'sql-not-understood',
@@ -119,19 +124,25 @@ export function reportTable(table: SourceTable, facts: TableFacts, findings: Fin
   }
 }
 
-function reportNames(table: SourceTable, findings: Findings): void {
-  const fault = nameFault(table.name, 'table');
-  if (fault !== null) {
-    findings.block({ code: 'name', table: table.name, message: `${named(table.name)}: ${fault}: rename it` });
-  }
-  for (const column of table.columns) {
-    const columnFault = nameFault(column.name, 'column');
-    if (columnFault === null) continue;
-    findings.block({
-      code: 'name',
+/** Names that only change their case are what the operator asked for. */
+function reportNames(table: SourceTable, onTarget: TargetNames, findings: Findings): void {
+  const say = (name: string): string => `it is called ${quoted(name)} on the target`;
+  if (asciiLower(table.name) !== asciiLower(onTarget.name)) {
+    const why = nameFault(table.name, 'table') ?? 'another name becomes the same there';
+    findings.note({
+      code: 'renamed',
       table: table.name,
-      column: column.name,
-      message: `${named(table.name, column.name)}: ${columnFault}: rename it`,
+      message: `${named(table.name)}: ${why}: ${say(onTarget.name)}`,
+    });
+  }
+  for (const [name, target] of onTarget.columns) {
+    if (asciiLower(name) === asciiLower(target)) continue;
+    const why = nameFault(name, 'column') ?? 'another name becomes the same there';
+    findings.note({
+      code: 'renamed',
+      table: table.name,
+      column: name,
+      message: `${named(table.name, name)}: ${why}: ${say(target)}`,
     });
   }
   if (table.columns.length > TABLE_COLUMNS) {

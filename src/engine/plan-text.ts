@@ -31,9 +31,9 @@ export function renderPlan(plan: Plan): string {
 
 function tableLines(table: TablePlan): string[] {
   const key = table.key.length === 0 ? 'no key' : `key ${table.key.join(', ')}`;
-  const columns = table.columns.map((column) => [column.name, typeText(column), column.why]);
+  const columns = table.columns.map((column) => [bothNames(column), typeText(column), column.why]);
   return [
-    `${table.name}  (${counted(table.rows, 'row')}, ${key})`,
+    `${bothNames(table)}  (${counted(table.rows, 'row')}, ${key})`,
     ...aligned(columns).map((line) => `  ${line}`),
     ...table.indexes.map((index) => {
       const where = index.predicateSql === undefined ? '' : ` WHERE ${index.predicateSql}`;
@@ -49,6 +49,11 @@ function tableLines(table: TablePlan): string[] {
       return [`  foreign key (${foreign.columns.join(', ')}) → ${to}`, ...actions].join(' ');
     }),
   ];
+}
+
+/** The source's name, and the target's where it is another. */
+function bothNames({ name, targetName }: { name: string; targetName?: string }): string {
+  return targetName === undefined ? name : `${name} → ${targetName}`;
 }
 
 function typeText(column: ColumnPlan): string {

@@ -4,6 +4,7 @@ import type { ColumnPlan, Plan, Policies, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { tableFacts, type TableFacts } from '../databases/sqlite/census.ts';
 import { sourceError } from '../databases/sqlite/connection.ts';
+import { nameOnTarget } from '../databases/postgres/names.ts';
 import { schemaFingerprint } from '../databases/sqlite/fingerprint.ts';
 import { rowidName } from '../databases/sqlite/ranges.ts';
 import { readSchema, type SourceSchema, type SourceTable } from '../databases/sqlite/schema.ts';
@@ -74,7 +75,7 @@ async function planOnce(
   );
   unifyKeyKinds(keys, choices, findings);
 
-  const names = reserveNames(tables);
+  const names = reserveNames(tables, policies.identifiers);
   const plans: TablePlan[] = [];
   for (const [i, table] of tables.entries()) {
     const plan = planTable(
@@ -90,6 +91,7 @@ async function planOnce(
     plan.foreignKeys = await planForeignKeys(
       db,
       keys.filter((key) => key.child === table),
+      names,
       findings,
     );
     plans.push(plan);
@@ -163,7 +165,8 @@ function planTable(
   names: ReservedNames,
   findings: Findings,
 ): TablePlan {
-  reportTable(table, facts, findings);
+  const onTarget = names.of(table);
+  reportTable(table, facts, onTarget, findings);
   const columns = [...choices.values()].map(({ subject: { column, default: value }, choice }): ColumnPlan => {
     if (choice.obstacle !== undefined) {
       const { code, count, what, remedy } = choice.obstacle;
@@ -181,6 +184,7 @@ function planTable(
     const identity = table.rowidAlias && column.name === table.primaryKey[0];
     const plan: ColumnPlan = {
       name: column.name,
+      ...renamed(column.name, onTarget.columns.get(column.name)!),
       declared: column.declared,
       kind: choice.kind,
       targetType: TARGET_TYPES[choice.kind],
@@ -198,16 +202,17 @@ function planTable(
   checkKey(subject, key, findings);
   const indexes = planIndexes(subject, key, names, findings);
   for (const column of columns) {
-    if (column.identity) column.sequenceName = names.ours(`${table.name}_${column.name}_seq`);
+    if (column.identity) column.sequenceName = names.ours(`${onTarget.name}_${nameOnTarget(column)}_seq`);
   }
   return {
     id,
     name: table.name,
+    ...renamed(table.name, onTarget.name),
     columns,
     key: key.columns,
     // A unique index that serves as the key keeps its name as the constraint's.
     keyName:
-      key.index?.origin === 'c' ? names.indexes.get(key.index.name)! : names.ours(`${table.name}_pkey`),
+      key.index?.origin === 'c' ? names.indexes.get(key.index.name)! : names.ours(`${onTarget.name}_pkey`),
     rowidAlias: table.rowidAlias,
     withoutRowid: table.withoutRowid,
     autoincrement: table.autoincrement,
@@ -216,12 +221,17 @@ function planTable(
     indexes,
     foreignKeys: [],
     checks: [...choices.values()].flatMap(({ subject: { column }, choice }) =>
-      checksFor(column, choice.kind),
+      checksFor(onTarget.columns.get(column.name)!, column, choice.kind),
     ),
     triggers: schema.triggers
       .filter((trigger) => trigger.table.toLowerCase() === table.name.toLowerCase())
       .map(({ name, sql }) => ({ name, sql })),
   };
+}
+
+/** A plan tells a name on the target only where it is another. */
+function renamed(name: string, targetName: string): { targetName?: string } {
+  return name === targetName ? {} : { targetName };
 }
 
 /**

@@ -7,10 +7,10 @@ import { randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import type Database from 'better-sqlite3';
 import type { Plan, TablePlan } from '../contract.ts';
-import { quoted } from '../databases/identifiers.ts';
 import { keysAsRows, keyText, type KeyValue } from '../databases/key.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import { loggedKey, sqliteValue } from '../databases/postgres/copy-text.ts';
+import { sameKeyAs, targetColumns, targetTable } from '../databases/postgres/names.ts';
 import {
   applicationName,
   holdLeaseSql,
@@ -177,8 +177,7 @@ export class ReverseReplayer {
       await this.stageWholeTable(table);
       return;
     }
-    const columns = table.columns.map((column) => `t.${quoted(column.name)}::text`).join(', ');
-    const match = table.key.map((name, i) => `t.${quoted(name)} = d.k${i}`).join(' AND ');
+    const columns = textColumns(table);
     for (let i = 0; i < changed.keys.length; i += ROWS_PER_FETCH) {
       const keys = changed.keys.slice(i, i + ROWS_PER_FETCH);
       this.receiver.stageKeys(
@@ -186,7 +185,7 @@ export class ReverseReplayer {
         keys.map((key) => loggedKey(table, key)),
       );
       const { rows } = await this.client.query<(string | null)[]>({
-        text: `SELECT ${columns} FROM ${keysAsRows(table, keys)} JOIN public.${quoted(table.name)} t ON ${match}`,
+        text: `SELECT ${columns} FROM ${keysAsRows(table, keys)} JOIN ${targetTable(table)} t ON ${sameKeyAs(table)}`,
         rowMode: 'array',
       });
       this.receiver.stageRows(
@@ -197,9 +196,8 @@ export class ReverseReplayer {
   }
 
   private async stageWholeTable(table: TablePlan): Promise<void> {
-    const columns = table.columns.map((column) => `${quoted(column.name)}::text`).join(', ');
     await this.client.query(
-      `DECLARE crossfade_table NO SCROLL CURSOR FOR SELECT ${columns} FROM public.${quoted(table.name)}`,
+      `DECLARE crossfade_table NO SCROLL CURSOR FOR SELECT ${textColumns(table)} FROM ${targetTable(table)} t`,
     );
     for (;;) {
       const { rows } = await this.client.query<(string | null)[]>({
@@ -274,6 +272,13 @@ function collect(rows: [string, number, string[] | null][]): Pick<LogSnapshot, '
     changed.keys.push(key);
   }
   return snapshot;
+}
+
+/** The columns of the row `t`, each as PostgreSQL's text. */
+function textColumns(table: TablePlan): string {
+  return targetColumns(table, 't')
+    .map((name) => `${name}::text`)
+    .join(', ');
 }
 
 function sourceRow(table: TablePlan, row: (string | null)[]): KeyValue[] {

@@ -9,12 +9,12 @@ import { CrossfadeError, messageOf } from '../errors.ts';
 import { readQuarantine } from '../databases/postgres/apply.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import { readControl as readTargetControl } from '../databases/postgres/control.ts';
+import { nameOnTarget, targetTable } from '../databases/postgres/names.ts';
 import { FENCE_LOCK_KEY, type SourceControlRow } from '../protocol.ts';
 import { schemaFingerprint } from '../databases/sqlite/fingerprint.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { openAgain, readControl as readSourceControl, takeLease } from '../databases/sqlite/control.ts';
 import { retryBusy, writeTransaction } from '../databases/sqlite/transaction.ts';
-import { quoted } from '../databases/identifiers.ts';
 import { readableKey } from './compare.ts';
 import { liftFence as liftSourceFence, rollForward } from './cutover.ts';
 import type { Endpoints } from './endpoints.ts';
@@ -249,7 +249,7 @@ async function advanceSourceSequences(replayer: ReverseReplayer): Promise<void> 
     if (!table.autoincrement || identity === undefined) continue;
     const { rows } = await client.query<{ last: string | null }>(
       `SELECT pg_sequence_last_value(pg_get_serial_sequence($1, $2)::regclass)::text AS last`,
-      [`public.${quoted(table.name)}`, identity.name],
+      [targetTable(table), nameOnTarget(identity)],
     );
     const last = rows[0]?.last;
     if (last !== null && last !== undefined) handedOut.set(table.name, BigInt(last));

@@ -8,6 +8,7 @@ import type { ColumnKind, ColumnPlan, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { InvalidText, keyInput, keyKinds, keysAsRows, keyText, type KeyValue } from '../databases/key.ts';
 import { mixedValue } from '../databases/mixed.ts';
+import { nameOnTarget, sameKeyAs, targetTable } from '../databases/postgres/names.ts';
 import { rowidOf } from '../databases/sqlite/rowid.ts';
 import { readableKey } from './compare.ts';
 import { readPaired, type Pair } from './paired-read.ts';
@@ -139,7 +140,7 @@ function doubleHex(value: number): string {
 
 /** The same forms, made by the server: bytes of text, bits of doubles. */
 function targetForm(column: ColumnPlan): string {
-  const name = `t.${quoted(column.name)}`;
+  const name = `t.${quoted(nameOnTarget(column))}`;
   switch (column.kind) {
     case 'bigint':
     case 'boolean':
@@ -168,12 +169,11 @@ async function targetForms(
 ): Promise<Map<string, (string | null)[]>> {
   const kinds = keyKinds(table);
   const inputs = keys.map((key) => key.map((value, i) => keyInput(value, kinds[i]!)!));
-  const match = table.key.map((name, i) => `t.${quoted(name)} = d.k${i}`).join(' AND ');
   // n is the key's place in the list, so that the answer needs no conversion of keys back.
   const numbered = keysAsRows(table, inputs).replace(/\) AS d\((.*)\)$/, ') WITH ORDINALITY AS d($1, n)');
   const { rows } = await client.query<unknown[]>({
     text: `SELECT d.n, ${table.columns.map(targetForm).join(', ')}
-             FROM ${numbered} JOIN public.${quoted(table.name)} t ON ${match}`,
+             FROM ${numbered} JOIN ${targetTable(table)} t ON ${sameKeyAs(table)}`,
     rowMode: 'array',
   });
   return new Map(

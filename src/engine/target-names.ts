@@ -3,43 +3,101 @@
  * name space. Every choice is deterministic, so that a plan made again is the same.
  */
 import { createHash } from 'node:crypto';
+import type { Policies } from '../contract.ts';
 import type { SourceTable } from '../databases/sqlite/schema.ts';
 
 /** https://www.postgresql.org/docs/current/limits.html, identifier length */
 const NAME_BYTES = 63;
+
+/** What stands for a name that PostgreSQL cannot have. */
+const UNNAMED = 'unnamed';
 
 const SYSTEM_COLUMNS = new Set(['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid']);
 
 /** Why a table or column cannot keep its name, null where it can. */
 export function nameFault(name: string, of: 'table' | 'column'): string | null {
   if (name === '') return 'its name is empty, which PostgreSQL does not allow';
+  if (name.includes('\0')) return 'its name has a NUL character, which PostgreSQL does not allow';
   const bytes = Buffer.byteLength(name);
   if (bytes > NAME_BYTES) return `its name has ${bytes} bytes, and PostgreSQL keeps ${NAME_BYTES}`;
   if (of === 'column' && SYSTEM_COLUMNS.has(name)) return 'PostgreSQL has a system column of this name';
   if (of === 'table' && name.startsWith('pg_'))
-    return 'PostgreSQL keeps names that begin with pg_ for its catalogs';
+    return 'PostgreSQL looks for names that begin with pg_ in its catalogs first';
   return null;
 }
 
+/** A table and its columns as the target calls them. */
+export interface TargetNames {
+  name: string;
+  /** By the name on the source, in the table's order. */
+  columns: Map<string, string>;
+}
+
 export interface ReservedNames {
+  of(table: SourceTable): TargetNames;
   /** Name on the target of every index that CREATE INDEX made. */
   indexes: Map<string, string>;
   /** Takes a name of our own making, changed where it is too long or taken. */
   ours(wanted: string): string;
 }
 
-/** Tables keep their names, and so do indexes where they can; what we name ourselves comes after all of these. */
-export function reserveNames(tables: SourceTable[]): ReservedNames {
-  const taken = new Set(tables.map((table) => table.name));
+/**
+ * Tables and columns keep their names where they can, and so do indexes; what we name ourselves comes after all of
+ * these. A name that is too long is cut as PostgreSQL itself cuts it, so that SQL which writes it in full finds it.
+ */
+export function reserveNames(tables: SourceTable[], identifiers: Policies['identifiers']): ReservedNames {
+  const taken = new Set<string>();
+  const wanted = (name: string): string => (identifiers === 'lower' ? asciiLower(name) : name);
+  const named = chosen(tables, (table) => wanted(table.name), 'table', taken);
   const created = tables.flatMap((table) => table.indexes.filter((index) => index.origin === 'c'));
-  const indexes = new Map(created.map((index) => [index.name, freeName(index.name, taken)]));
-  return { indexes, ours: (wanted) => freeName(wanted, taken) };
+  const indexes = new Map(created.map((index) => [index.name, freeName(wanted(index.name), taken)]));
+  const names = new Map(
+    tables.map((table) => {
+      const columns = chosen(table.columns, (column) => wanted(column.name), 'column', new Set());
+      return [
+        table,
+        {
+          name: named.get(table)!,
+          columns: new Map(table.columns.map((column) => [column.name, columns.get(column)!])),
+        },
+      ];
+    }),
+  );
+  return { of: (table) => names.get(table)!, indexes, ours: (name) => freeName(name, taken) };
+}
+
+/** Those that can keep their names come first, so that no other takes one of these. */
+function chosen<T>(
+  things: T[],
+  wanted: (thing: T) => string,
+  of: 'table' | 'column',
+  taken: Set<string>,
+): Map<T, string> {
+  const faulty = (thing: T): boolean => nameFault(wanted(thing), of) !== null;
+  const names = new Map<T, string>();
+  for (const thing of [...things.filter((t) => !faulty(t)), ...things.filter(faulty)]) {
+    names.set(thing, freeName(possible(wanted(thing), of), taken));
+  }
+  return names;
+}
+
+/** A name as near as can be to one that PostgreSQL does not allow, but for its length. */
+function possible(name: string, of: 'table' | 'column'): string {
+  const plain = name.replaceAll('\0', '_');
+  if (plain === '') return UNNAMED;
+  if (of === 'column' && SYSTEM_COLUMNS.has(plain)) return `${plain}_`;
+  return of === 'table' && plain.startsWith('pg_') ? `_${plain}` : plain;
+}
+
+/** As PostgreSQL folds names that are not quoted, and SQLite compares them. */
+export function asciiLower(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
 /** The name, or one made from it where it is too long or taken; it is taken from then on. */
 export function freeName(wanted: string, taken: Set<string>): string {
-  let name = wanted;
-  for (let i = 0; Buffer.byteLength(name) > NAME_BYTES || taken.has(name); i++) {
+  let name = shortened(wanted, NAME_BYTES);
+  for (let i = 0; taken.has(name); i++) {
     const suffix = `_${createHash('sha256').update(`${i}:${wanted}`).digest('hex').slice(0, 8)}`;
     name = shortened(wanted, NAME_BYTES - suffix.length) + suffix;
   }

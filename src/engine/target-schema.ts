@@ -13,6 +13,7 @@ import {
   dropTableSql,
   validateForeignKeySql,
 } from '../databases/postgres/ddl.ts';
+import { targetTable } from '../databases/postgres/names.ts';
 import { readControl } from '../databases/postgres/control.ts';
 import { installFenceSql } from '../databases/postgres/triggers.ts';
 import {
@@ -73,7 +74,7 @@ export async function createIndexes(
         onIndex(index.name);
         await buildIndex(client, lease, table, createIndexSql(table, index));
       }
-      await leased(client, lease, [`ANALYZE public.${quoted(table.name)}`]);
+      await leased(client, lease, [`ANALYZE ${targetTable(table)}`]);
     }
   });
 }

@@ -6,6 +6,7 @@ import type pg from 'pg';
 import type { Plan, TablePlan } from '../contract.ts';
 import { CrossfadeError } from '../errors.ts';
 import type { TargetLease } from '../databases/postgres/lease.ts';
+import { nameOnTarget } from '../databases/postgres/names.ts';
 import { installCaptureSql, installFenceSql, TRIGGER_NAMES } from '../databases/postgres/triggers.ts';
 import { leased } from './target-schema.ts';
 
@@ -21,7 +22,7 @@ async function damagedTables(client: pg.Client, plan: Plan): Promise<TablePlan[]
     [TRIGGER_NAMES, TRIGGER_NAMES.length],
   );
   const damaged = new Set(rows.map(({ name }) => name));
-  return plan.tables.filter((table) => damaged.has(table.name));
+  return plan.tables.filter((table) => damaged.has(nameOnTarget(table)));
 }
 
 /**
@@ -47,10 +48,10 @@ export async function mendCapture(client: pg.Client, lease: TargetLease, plan: P
 export async function targetFault(client: pg.Client, plan: Plan): Promise<CrossfadeError | null> {
   const [damaged] = await damagedTables(client, plan);
   if (damaged !== undefined) {
-    return changed(`table "${damaged.name}" lost its triggers, so writes may have gone unlogged`);
+    return changed(`table "${nameOnTarget(damaged)}" lost its triggers, so writes may have gone unlogged`);
   }
   const columns = plan.tables.flatMap((table) =>
-    table.columns.map((column) => [table.name, column.name, column.targetType] as const),
+    table.columns.map((column) => [nameOnTarget(table), nameOnTarget(column), column.targetType] as const),
   );
   const { rows } = await client.query<{ table: string; column: string; planned: boolean; found: boolean }>(
     `SELECT coalesce(p.t, f.t) AS "table", coalesce(p.c, f.c) AS "column", p.c IS NOT NULL AS planned, f.c IS NOT NULL AS found

@@ -13,6 +13,7 @@ import { quoted } from '../databases/identifiers.ts';
 import { keyInput, keyKinds, keyTypes, type KeyValue } from '../databases/key.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import type { Queryable } from '../databases/postgres/control.ts';
+import { targetKey, targetTable } from '../databases/postgres/names.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { rowidOf } from '../databases/sqlite/rowid.ts';
 import type { Endpoints } from './endpoints.ts';
@@ -164,9 +165,11 @@ function readSource(db: ReturnType<typeof openSource>, table: TablePlan, key: Ke
 
 async function readTarget(client: pg.Client, table: TablePlan, key: KeyValue[]): Promise<unknown> {
   const types = keyTypes(table);
-  const where = table.key.map((name, i) => `${quoted(name)} = $${i + 1}::${types[i]!}`).join(' AND ');
+  const where = targetKey(table)
+    .map((name, i) => `${name} = $${i + 1}::${types[i]!}`)
+    .join(' AND ');
   const values = keyKinds(table).map((kind, i) => keyInput(key[i]!, kind));
-  return client.query(`SELECT * FROM public.${quoted(table.name)} WHERE ${where}`, values);
+  return client.query(`SELECT * FROM ${targetTable(table)} WHERE ${where}`, values);
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {

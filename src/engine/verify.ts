@@ -8,7 +8,7 @@ import type pg from 'pg';
 import type { Mismatch, Plan, Progress, TablePlan, Verdict } from '../contract.ts';
 import { CrossfadeError } from '../errors.ts';
 import { GrowingBuffer } from '../databases/growing-buffer.ts';
-import { literal, quoted } from '../databases/identifiers.ts';
+import { literal } from '../databases/identifiers.ts';
 import { keyInput, keyKinds, keyText, keyTypes, parseKeyText, type KeyValue } from '../databases/key.ts';
 import { readQuarantine } from '../databases/postgres/apply.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
@@ -17,6 +17,7 @@ import {
   readControl as readTargetControl,
 } from '../databases/postgres/control.ts';
 import { copyOut } from '../databases/postgres/copy-stream.ts';
+import { targetColumns, targetKey, targetTable } from '../databases/postgres/names.ts';
 import { ChunkReader } from '../databases/sqlite/chunk.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { CopyBuffer } from '../databases/sqlite/copy-buffer.ts';
@@ -334,13 +335,12 @@ function isHeld(table: TablePlan, key: KeyValue[]): boolean {
 
 /** All rows after the key `after` up to `last`; to the end where `last` is null. COPY takes no parameters, so they are literals. */
 function rangeSql(table: TablePlan, after: KeyValue[] | null, last: KeyValue[] | null): string {
-  const keys = table.key.map(quoted).join(', ');
-  const columns = table.columns.map((column) => quoted(column.name)).join(', ');
+  const keys = targetKey(table).join(', ');
   const conditions: string[] = [];
   if (after !== null) conditions.push(`(${keys}) > (${keyLiterals(table, after)})`);
   if (last !== null) conditions.push(`(${keys}) <= (${keyLiterals(table, last)})`);
   const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
-  return `COPY (SELECT ${columns} FROM public.${quoted(table.name)} ${where} ORDER BY ${keys}) TO STDOUT`;
+  return `COPY (SELECT ${targetColumns(table).join(', ')} FROM ${targetTable(table)} ${where} ORDER BY ${keys}) TO STDOUT`;
 }
 
 function keyLiterals(table: TablePlan, key: KeyValue[]): string {

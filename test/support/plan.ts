@@ -1,9 +1,16 @@
 /** Plans a migration of a schema given as SQL, in a database of its own. */
 import Database from 'better-sqlite3';
-import type { ColumnPlan, Finding, Plan, Policies, TablePlan } from '../../src/contract.ts';
+import {
+  DEFAULT_INPUT,
+  type ColumnPlan,
+  type Finding,
+  type Plan,
+  type Policies,
+  type TablePlan,
+} from '../../src/contract.ts';
 import { planMigration } from '../../src/engine/plan.ts';
 
-export const REFUSE: Policies = { triggers: 'refuse', virtualTables: 'refuse' };
+export const REFUSE: Policies = DEFAULT_INPUT.policies;
 
 /** @param sql statements that make and fill the source */
 export async function planOf(sql: string, policies: Policies = REFUSE): Promise<Plan> {

@@ -83,7 +83,11 @@ export async function differences(db: Database.Database, client: pg.Client, plan
       .raw()
       .all() as unknown[][];
     const rows = source.map((row) => row.map(fromSource).join(' | '));
-    const target = await targetRows(client, `SELECT ${columns} FROM public.${quote(table.name)}`);
+    const there = table.columns.map((column) => quote(column.targetName ?? column.name)).join(', ');
+    const target = await targetRows(
+      client,
+      `SELECT ${there} FROM public.${quote(table.targetName ?? table.name)}`,
+    );
     const [inSource, inTarget] = [new Set(rows), new Set(target)];
     found.push(
       ...rows.filter((row) => !inTarget.has(row)).map((row) => `${table.name}, source only: ${row}`),

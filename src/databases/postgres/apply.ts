@@ -2,11 +2,12 @@
 import type pg from 'pg';
 import type { TablePlan } from '../../contract.ts';
 import { driverCode, messageOf } from '../../errors.ts';
-import { literal, quoted } from '../identifiers.ts';
-import { keysAsRows, keyText, keyTypes } from '../key.ts';
+import { literal } from '../identifiers.ts';
+import { keysAsRows, keyText } from '../key.ts';
 import { copyLineKey, splitLines } from './copy-text.ts';
 import { runWithCopies } from './copy-stream.ts';
 import { holdLeaseSql, leaseError, passFenceSql, type TargetLease } from './lease.ts';
+import { sameKeyAs, targetColumns, targetTable } from './names.ts';
 
 export interface Quarantined {
   tableId: number;
@@ -158,17 +159,12 @@ function openingSql(applier: Applier, batch: Batch): string[] {
 function deletionSql(part: TableBatch): string[] {
   if (part.deletions.length === 0) return [];
   const { table } = part;
-  const match = keyTypes(table)
-    .map((_, i) => `t.${quoted(table.key[i]!)} = d.k${i}`)
-    .join(' AND ');
-  return [
-    `DELETE FROM public.${quoted(table.name)} t USING ${keysAsRows(table, part.deletions)} WHERE ${match}`,
-  ];
+  const keys = keysAsRows(table, part.deletions);
+  return [`DELETE FROM ${targetTable(table)} t USING ${keys} WHERE ${sameKeyAs(table)}`];
 }
 
 function copySql(table: TablePlan): string {
-  const columns = table.columns.map((column) => quoted(column.name)).join(', ');
-  return `COPY public.${quoted(table.name)} (${columns}) FROM STDIN`;
+  return `COPY ${targetTable(table)} (${targetColumns(table).join(', ')}) FROM STDIN`;
 }
 
 function closingSql(applier: Applier, batch: Batch, quarantine: Quarantined[]): string[] {

@@ -1,25 +1,21 @@
 /** SQL of the target's schema, from the plan alone. Every statement may be repeated; none ends with a semicolon. */
 import type { ColumnPlan, ForeignKeyPlan, IndexPlan, TablePlan } from '../../contract.ts';
 import { literal, quoted } from '../identifiers.ts';
-
-/** The application's tables live in the schema that every client of PostgreSQL looks into first. */
-function qualified(table: string): string {
-  return `public.${quoted(table)}`;
-}
+import { nameOnTarget, qualified, targetKey, targetTable } from './names.ts';
 
 /** The table with its key, NOT NULL, defaults, CHECKs and identity; other indexes and foreign keys come later. */
 export function createTableSql(table: TablePlan): string {
   const parts = table.columns.map(columnSql);
   if (table.key.length > 0) {
     const name = table.keyName === undefined ? '' : `CONSTRAINT ${quoted(table.keyName)} `;
-    parts.push(`${name}PRIMARY KEY (${columnList(table.key)})`);
+    parts.push(`${name}PRIMARY KEY (${targetKey(table).join(', ')})`);
   }
   for (const check of table.checks) parts.push(`CHECK (${check})`);
-  return `CREATE TABLE IF NOT EXISTS ${qualified(table.name)} (\n  ${parts.join(',\n  ')}\n)`;
+  return `CREATE TABLE IF NOT EXISTS ${targetTable(table)} (\n  ${parts.join(',\n  ')}\n)`;
 }
 
 function columnSql(column: ColumnPlan): string {
-  const parts = [quoted(column.name), column.targetType];
+  const parts = [quoted(nameOnTarget(column)), column.targetType];
   // Bytewise, as SQLite compares text by default: the same order, the same equality.
   if (column.kind === 'text' || column.kind === 'mixed') parts.push('COLLATE "C"');
   if (column.identity) {
@@ -41,30 +37,30 @@ export function createIndexSql(table: TablePlan, index: IndexPlan): string {
   const where = index.predicateSql === undefined ? '' : ` WHERE ${index.predicateSql}`;
   return (
     `CREATE ${index.unique ? 'UNIQUE ' : ''}INDEX IF NOT EXISTS ${quoted(index.name)} ` +
-    `ON ${qualified(table.name)} (${index.targetSql})${where}`
+    `ON ${targetTable(table)} (${index.targetSql})${where}`
   );
 }
 
 /** Adds the foreign key for new rows only; `validateForeignKeySql` looks at the others without blocking writers. */
 export function addForeignKeySql(table: TablePlan, key: ForeignKeyPlan): string {
   const add =
-    `ALTER TABLE ${qualified(table.name)} ADD CONSTRAINT ${quoted(key.name)} ` +
+    `ALTER TABLE ${targetTable(table)} ADD CONSTRAINT ${quoted(key.name)} ` +
     `FOREIGN KEY (${columnList(key.columns)}) REFERENCES ${qualified(key.parent)} (${columnList(key.parentColumns)}) ` +
     `ON DELETE ${key.onDelete} ON UPDATE ${key.onUpdate}` +
     `${key.deferrable ? ' DEFERRABLE INITIALLY DEFERRED' : ''} NOT VALID`;
   // ADD CONSTRAINT knows no IF NOT EXISTS.
   const body =
-    `BEGIN IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint WHERE conrelid = ${regclass(table.name)} ` +
+    `BEGIN IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint WHERE conrelid = ${regclass(table)} ` +
     `AND conname = ${literal(key.name)}) THEN ${add}; END IF; END`;
   return `DO ${literal(body)}`;
 }
 
 export function validateForeignKeySql(table: TablePlan, key: ForeignKeyPlan): string {
-  return `ALTER TABLE ${qualified(table.name)} VALIDATE CONSTRAINT ${quoted(key.name)}`;
+  return `ALTER TABLE ${targetTable(table)} VALIDATE CONSTRAINT ${quoted(key.name)}`;
 }
 
 export function dropForeignKeySql(table: TablePlan, key: ForeignKeyPlan): string {
-  return `ALTER TABLE IF EXISTS ${qualified(table.name)} DROP CONSTRAINT IF EXISTS ${quoted(key.name)}`;
+  return `ALTER TABLE IF EXISTS ${targetTable(table)} DROP CONSTRAINT IF EXISTS ${quoted(key.name)}`;
 }
 
 /**
@@ -75,19 +71,19 @@ export function dropForeignKeySql(table: TablePlan, key: ForeignKeyPlan): string
 export function advanceSequenceSql(table: TablePlan, minimum: bigint): string {
   const column = table.columns.find((candidate) => candidate.identity);
   if (column === undefined) return '';
-  const sequence = `pg_get_serial_sequence(${literal(qualified(table.name))}, ${literal(column.name)})`;
+  const sequence = `pg_get_serial_sequence(${literal(targetTable(table))}, ${literal(nameOnTarget(column))})`;
   return (
     `SELECT setval(${sequence}, greatest(last, 1), last >= 1) FROM (SELECT greatest(${minimum}, ` +
-    `(SELECT max(${quoted(column.name)}) FROM ${qualified(table.name)}), ` +
+    `(SELECT max(${quoted(nameOnTarget(column))}) FROM ${targetTable(table)}), ` +
     `pg_sequence_last_value(${sequence}::regclass)) AS last) AS s`
   );
 }
 
 /** CASCADE, because the foreign keys of other tables may refer to this one. */
 export function dropTableSql(table: TablePlan): string {
-  return `DROP TABLE IF EXISTS ${qualified(table.name)} CASCADE`;
+  return `DROP TABLE IF EXISTS ${targetTable(table)} CASCADE`;
 }
 
-function regclass(table: string): string {
-  return `${literal(qualified(table))}::regclass`;
+function regclass(table: TablePlan): string {
+  return `${literal(targetTable(table))}::regclass`;
 }

@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import type { Plan } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
+import { nameOnTarget } from './names.ts';
 
 /** A router that has not reported for so long has ended, and its role no longer matters. */
 const SEEN_WITHIN = '10 minutes';
@@ -16,7 +17,7 @@ export async function missingPrivilege(client: pg.Client, plan: Plan): Promise<s
         AND NOT (has_schema_privilege(r.oid, 'public', 'USAGE')
                  AND has_table_privilege(r.oid, format('public.%I', t.name)::regclass, p.name))
       ORDER BY role, "table" LIMIT 1`,
-    [plan.tables.map(({ name }) => name), PRIVILEGES, SEEN_WITHIN],
+    [plan.tables.map(nameOnTarget), PRIVILEGES, SEEN_WITHIN],
   );
   const missing = rows[0];
   if (missing === undefined) return null;

@@ -2,6 +2,7 @@
 import type { TablePlan } from '../../contract.ts';
 import { FENCE_LOCK_KEY, LEASE_SETTING } from '../../protocol.ts';
 import { literal, quoted } from '../identifiers.ts';
+import { nameOnTarget, targetKey, targetTable } from './names.ts';
 
 /** Sorts before letters: PostgreSQL fires triggers of one kind in the order of their names. */
 const FENCE = '!crossfade_fence';
@@ -15,7 +16,7 @@ export const TRIGGER_NAMES = [FENCE, FENCE_TRUNCATE, CAPTURE, CAPTURE_TRUNCATE];
 
 /** ENABLE ALWAYS, because the applier acts as a replica, for which ordinary triggers do not fire. */
 function create(table: TablePlan, name: string, event: string, call: string): string[] {
-  const on = `public.${quoted(table.name)}`;
+  const on = targetTable(table);
   return [
     // Replaced, not dropped: that would keep readers out.
     `CREATE OR REPLACE TRIGGER ${quoted(name)} ${event.replace('{table}', on)} EXECUTE FUNCTION ${call}`,
@@ -44,8 +45,8 @@ export function installFenceSql(table: TablePlan): string[] {
 function advanceSequenceSql(table: TablePlan): string {
   const identity = table.columns.find((column) => column.identity);
   if (identity === undefined) return '';
-  const id = `NEW.${quoted(identity.name)}`;
-  const sequence = `pg_get_serial_sequence(${literal(`public.${quoted(table.name)}`)}, ${literal(identity.name)})::regclass`;
+  const id = `NEW.${quoted(nameOnTarget(identity))}`;
+  const sequence = `pg_get_serial_sequence(${literal(targetTable(table))}, ${literal(nameOnTarget(identity))})::regclass`;
   const lock = BigInt(FENCE_LOCK_KEY) + BigInt(table.id);
   const isAhead = `${id} > coalesce(pg_sequence_last_value(${sequence}), 0)`;
   return `
@@ -65,8 +66,10 @@ function advanceSequenceSql(table: TablePlan): string {
 export function installCaptureSql(table: TablePlan): string[] {
   const capture = quoted(`capture_${table.id}`);
   const key = (row: string): string =>
-    `ARRAY[${table.key.map((name) => `${row}.${quoted(name)}::text`).join(', ')}]`;
-  const tuple = (row: string): string => `(${table.key.map((name) => `${row}.${quoted(name)}`).join(', ')})`;
+    `ARRAY[${targetKey(table, row)
+      .map((name) => `${name}::text`)
+      .join(', ')}]`;
+  const tuple = (row: string): string => `(${targetKey(table, row).join(', ')})`;
   const notApplier = `WHEN (coalesce(current_setting(${literal(LEASE_SETTING)}, true), '') = '')`;
   return [
     // The settings make a key's text the same whatever the application's session says.
@@ -103,7 +106,5 @@ export function installCaptureSql(table: TablePlan): string[] {
 
 /** Removes both kinds from one table. */
 export function removeTriggersSql(table: TablePlan): string[] {
-  return TRIGGER_NAMES.map(
-    (name) => `DROP TRIGGER IF EXISTS ${quoted(name)} ON public.${quoted(table.name)}`,
-  );
+  return TRIGGER_NAMES.map((name) => `DROP TRIGGER IF EXISTS ${quoted(name)} ON ${targetTable(table)}`);
 }
