@@ -175,6 +175,8 @@ export interface TablePlan {
   key: string[];
   /** Name of the primary key's constraint on the target; PostgreSQL's choice where absent. */
   keyName?: string;
+  /** False where the target sorts by the key in another order than the source; the same order where absent. */
+  ordered?: false;
   /** True where the key is the rowid under another name (INTEGER PRIMARY KEY). */
   rowidAlias: boolean;
   withoutRowid: boolean;

@@ -26,11 +26,6 @@ describe('blockers', () => {
       ['generated-column t.a', 'generated-column t.b'],
     ],
     [
-      'NOCASE in a primary key',
-      'CREATE TABLE t (id TEXT COLLATE NOCASE PRIMARY KEY)',
-      ['nocase-unique t.id'],
-    ],
-    [
       'a parent that is unique but for its case',
       'CREATE TABLE p (id INTEGER PRIMARY KEY, a TEXT COLLATE NOCASE UNIQUE); CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT REFERENCES p (a))',
       ['nocase-parent t'],

@@ -2,31 +2,12 @@
  * Keys as they travel between the databases: each value with its SQLite storage class, because keys match by class
  * and bytes (1, 1.0 and '1' can be three rows of one table).
  */
-import { isUtf8 } from 'node:buffer';
 import type { ColumnKind, TablePlan } from '../contract.ts';
 import { literal } from './identifiers.ts';
+import { InvalidText } from './invalid-text.ts';
 import { mixedText } from './mixed.ts';
 
-/** A text of SQLite that is not valid UTF-8: as a JavaScript string it would be another text. */
-export class InvalidText {
-  readonly bytes: Buffer;
-
-  constructor(bytes: Buffer) {
-    this.bytes = bytes;
-  }
-}
-
 export type KeyValue = bigint | number | string | Buffer | InvalidText | null;
-
-/** Might this string, as the driver made it, stand for bytes that are not valid UTF-8? */
-export function mayBeInvalid(value: unknown): boolean {
-  return typeof value === 'string' && value.includes('\ufffd');
-}
-
-/** The text of these bytes. */
-export function textOf(bytes: Buffer): string | InvalidText {
-  return isUtf8(bytes) ? bytes.toString('utf8') : new InvalidText(bytes);
-}
 
 /** One line of JSON with a letter for the class of each value: ["i:5","t:abc"]. Stable, so that it identifies the key. */
 export function keyText(values: KeyValue[]): string {
@@ -77,7 +58,8 @@ export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
     case 'bytea':
       return Buffer.isBuffer(value) ? `\\x${value.toString('hex')}` : null;
     case 'mixed':
-      return value === null || value instanceof InvalidText ? null : mixedText(value);
+      // The two databases spell a real differently, and keys are found by their text.
+      return value === null || typeof value === 'number' ? null : mixedText(value);
     case 'timestamp':
       return typeof value === 'string' && isDatetime(value) ? value : null;
     case 'date':
@@ -107,6 +89,14 @@ export function keyKinds(table: TablePlan): ColumnKind[] {
 /** Types of a table's key columns on the target, in key order. */
 export function keyTypes(table: TablePlan): string[] {
   return table.key.map((name) => table.columns.find((column) => column.name === name)!.targetType);
+}
+
+/** A key that the target can hold, as SQL values of its columns' types. */
+export function keyLiterals(table: TablePlan, key: KeyValue[]): string {
+  const types = keyTypes(table);
+  return keyKinds(table)
+    .map((kind, i) => `${literal(keyInput(key[i]!, kind)!)}::${types[i]!}`)
+    .join(', ');
 }
 
 /** SQL literal of a one-dimensional PostgreSQL array, to be cast to its type. */

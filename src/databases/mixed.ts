@@ -6,7 +6,10 @@
  *     5         integer        \x00ff    blob
  *     5.0       real           \s5       the text 5
  *     abc       text           \rInf     real, infinite
+ *                              \t6100    the text of these bytes, which has a NUL or is not valid UTF-8
  */
+import { isUtf8 } from 'node:buffer';
+import { textOf, type InvalidText } from './invalid-text.ts';
 import type { KeyValue } from './key.ts';
 
 const INTEGER = /^-?\d+$/;
@@ -26,11 +29,15 @@ export function mixedValue(text: string): Exclude<KeyValue, null> {
   return Number(text);
 }
 
-function markedValue(text: string): string | number | Buffer {
+const HEX = /^(?:[0-9a-f]{2})*$/;
+
+function markedValue(text: string): string | number | Buffer | InvalidText {
   const body = text.slice(2);
   switch (text[1]) {
     case 'x':
-      return /^(?:[0-9a-f]{2})*$/.test(body) ? Buffer.from(body, 'hex') : text;
+      return HEX.test(body) ? Buffer.from(body, 'hex') : text;
+    case 't':
+      return HEX.test(body) ? textOf(Buffer.from(body, 'hex')) : text;
     case 's':
       return body;
     case 'r':
@@ -41,7 +48,7 @@ function markedValue(text: string): string | number | Buffer {
 }
 
 /** The text that stands for a value; reals as JavaScript writes them, which is the same double. */
-export function mixedText(value: Exclude<KeyValue, null>): string | null {
+export function mixedText(value: Exclude<KeyValue, null>): string {
   if (typeof value === 'bigint') return String(value);
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) return value > 0 ? '\\rInf' : '\\r-Inf';
@@ -49,8 +56,17 @@ export function mixedText(value: Exclude<KeyValue, null>): string | null {
     return Number.isInteger(value) && Math.abs(value) < 1e21 ? `${value}.0` : String(value);
   }
   if (typeof value === 'string') {
-    if (value.includes('\0')) return null;
+    if (value.includes('\0')) return bytesText(Buffer.from(value, 'utf8'));
     return value.startsWith('\\') || typeof mixedValue(value) !== 'string' ? `\\s${value}` : value;
   }
-  return Buffer.isBuffer(value) ? `\\x${value.toString('hex')}` : null;
+  return Buffer.isBuffer(value) ? `\\x${value.toString('hex')}` : bytesText(value.bytes);
+}
+
+function bytesText(bytes: Buffer): string {
+  return `\\t${bytes.toString('hex')}`;
+}
+
+/** Can the text stand for itself, marked or not? What else there is travels as its bytes. */
+export function isPlainText(bytes: Buffer): boolean {
+  return isUtf8(bytes) && !bytes.includes(0);
 }

@@ -28,13 +28,15 @@ export interface ColumnCase {
   default: SourceDefault;
   /** Part of a key, an index or a foreign key: PostgreSQL's json cannot be compared. */
   indexed: boolean;
-  /** Part of the key by which rows are copied, whose order both databases must share. */
+  /** Part of the key by which rows are copied and found. */
   keyed: boolean;
+  /** The rowid under this name, which SQLite keeps to integers. */
+  rowid: boolean;
 }
 
 /** What stands against every kind. */
 interface Obstacle {
-  code: 'mixed-classes' | 'nul-in-text' | 'invalid-utf8' | 'inexact-number';
+  code: 'mixed-classes' | 'inexact-number';
   count: number;
   /** What was found, without the column's name. */
   what: string;
@@ -66,7 +68,7 @@ export function chooseKind(subject: ColumnCase): Choice {
 
 /** Does the kind give back every value of the column? */
 export function holds(kind: ColumnKind, subject: ColumnCase): boolean {
-  const { column, facts, default: value, indexed, keyed } = subject;
+  const { column, facts, default: value, indexed, keyed, rowid } = subject;
   const values = valueCount(facts);
   const texts = facts.texts === values && facts.nulTexts === 0 && facts.invalidTexts === 0;
   switch (kind) {
@@ -91,7 +93,8 @@ export function holds(kind: ColumnKind, subject: ColumnCase): boolean {
     case 'bytea':
       return facts.blobs === values;
     case 'mixed':
-      return values > 0 && !keyed && facts.nulTexts === 0 && facts.invalidTexts === 0;
+      // A real has no certain spelling, by which a row could be found again.
+      return values > 0 && !rowid && (!keyed || facts.reals === 0);
   }
 }
 
@@ -149,30 +152,13 @@ const FORMS: Record<ColumnKind, string> = {
 function reason(kind: ColumnKind, { column, facts, default: value }: ColumnCase): string {
   const values = valueCount(facts);
   const declared = column.declared === '' ? 'no declared type' : `declared ${column.declared}`;
-  if (kind === 'mixed') return `${mixture(facts)}; ${declared}`;
+  if (kind === 'mixed') return `${whyMixed(facts)}; ${declared}`;
   if (values > 0)
     return `holds only ${FORMS[kind]} (${values} ${values === 1 ? 'value' : 'values'}); ${declared}`;
   return `no values yet; ${declared}${changesAs(kind, value) ? `, default ${column.defaultText}` : ''}`;
 }
 
 function obstacleOf(facts: ColumnFacts): Obstacle {
-  const values = valueCount(facts);
-  if (facts.texts === values && facts.nulTexts > 0) {
-    return {
-      code: 'nul-in-text',
-      count: facts.nulTexts,
-      what: `${facts.nulTexts} of its texts contain a NUL character, which PostgreSQL's text cannot hold`,
-      remedy: `store them as BLOB, or remove the NUL: UPDATE … SET … = replace(…, char(0), '')`,
-    };
-  }
-  if (facts.texts === values && facts.invalidTexts > 0) {
-    return {
-      code: 'invalid-utf8',
-      count: facts.invalidTexts,
-      what: `${facts.invalidTexts} of its texts are not valid UTF-8`,
-      remedy: 'store them as BLOB, or correct their encoding',
-    };
-  }
   const numbersOnly = facts.texts === 0 && facts.blobs === 0;
   if (numbersOnly && facts.beyondDouble > 0) {
     return {
@@ -189,7 +175,7 @@ function obstacleOf(facts: ColumnFacts): Obstacle {
     count: Math.min(...classesOf(facts).map(([, count]) => count)),
     what: mixture(facts),
     remedy:
-      'convert the values of one class to the other, e.g. UPDATE … SET … = CAST(… AS …) WHERE typeof(…) = …',
+      'rows are found by this column, so convert the values of one class to the other, e.g. UPDATE … SET … = CAST(… AS …) WHERE typeof(…) = …',
   };
 }
 
@@ -202,6 +188,29 @@ function classesOf(facts: ColumnFacts): [string, number][] {
     ['blob', facts.blobs],
   ];
   return classes.filter(([, count]) => count > 0);
+}
+
+/** What keeps a column from every plain kind, of those that are held as text which says the class of each value. */
+export function mixedCode(
+  facts: ColumnFacts,
+): 'mixed-classes' | 'nul-in-text' | 'invalid-utf8' | 'inexact-number' {
+  if (facts.texts < valueCount(facts))
+    return classesOf(facts).length > 1 && facts.texts + facts.blobs === 0
+      ? 'inexact-number'
+      : 'mixed-classes';
+  return facts.nulTexts > 0 ? 'nul-in-text' : 'invalid-utf8';
+}
+
+function whyMixed(facts: ColumnFacts): string {
+  switch (mixedCode(facts)) {
+    case 'nul-in-text':
+      return `${facts.nulTexts} of its texts contain a NUL character, which PostgreSQL's text cannot hold`;
+    case 'invalid-utf8':
+      return `${facts.invalidTexts} of its texts are not valid UTF-8`;
+    case 'inexact-number':
+    case 'mixed-classes':
+      return mixture(facts);
+  }
 }
 
 function mixture(facts: ColumnFacts): string {

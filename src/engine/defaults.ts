@@ -2,7 +2,7 @@
 import Database from 'better-sqlite3';
 import type { ColumnKind } from '../contract.ts';
 import { literal } from '../databases/identifiers.ts';
-import { mayBeInvalid } from '../databases/key.ts';
+import { mayBeInvalid } from '../databases/invalid-text.ts';
 import { mixedText } from '../databases/mixed.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
 import {
@@ -97,7 +97,7 @@ function constantSql(
 ): string | undefined {
   if (kind === 'mixed') {
     const text = mixedText(value);
-    return text === null || mayBeInvalid(value) ? undefined : literal(text);
+    return mayBeInvalid(value) ? undefined : literal(text);
   }
   if (typeof value === 'bigint') return integerSql(value, kind, affinity);
   if (typeof value === 'number') return realSql(value, kind);

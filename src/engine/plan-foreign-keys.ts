@@ -79,12 +79,18 @@ function uniqueIndexes(table: SourceTable, columns: string[]): SourceIndex[] {
   );
 }
 
-/** A unique index over lower(…), which is what NOCASE becomes, cannot be referred to. */
-function reportCollation({ child, parent, parentColumns }: ResolvedKey, findings: Findings): void {
-  if (covers(parent.primaryKey, parentColumns)) return;
+/** Is it unique only without regard to case? */
+function isFoldedParent({ parent, parentColumns }: ResolvedKey): boolean {
   const isBinary = (index: SourceIndex): boolean =>
     index.terms.every((term) => term.collation.toUpperCase() === 'BINARY');
-  if (uniqueIndexes(parent, parentColumns).some(isBinary)) return;
+  const rowid = parent.rowidAlias && covers(parent.primaryKey, parentColumns);
+  return !rowid && !uniqueIndexes(parent, parentColumns).some(isBinary);
+}
+
+/** A unique index over lower(…), which is what NOCASE becomes, cannot be referred to; a primary key is unique by its bytes too. */
+function reportCollation(found: ResolvedKey, findings: Findings): void {
+  const { child, parent, parentColumns } = found;
+  if (!isFoldedParent(found) || covers(parent.primaryKey, parentColumns)) return;
   findings.block({
     code: 'nocase-parent',
     table: child.name,
@@ -111,9 +117,8 @@ export function unifyKeyKinds(keys: ResolvedKey[], choices: Map<string, Choices>
     for (const { child, parent } of pairs) {
       if (child === undefined || parent === undefined || child.choice.kind === parent.choice.kind) continue;
       if (child.choice.obstacle !== undefined || parent.choice.obstacle !== undefined) continue;
-      if (holds(parent.choice.kind, child.subject))
-        take(child, parent.choice.kind, 'as the key that it refers to');
-      else if (holds(child.choice.kind, parent.subject))
+      if (canTake(child.subject, parent)) take(child, parent.choice.kind, 'as the key that it refers to');
+      else if (canTake(parent.subject, child))
         take(parent, child.choice.kind, 'as the key that refers to it');
       else continue;
       changed = true;
@@ -134,8 +139,47 @@ export function unifyKeyKinds(keys: ResolvedKey[], choices: Map<string, Choices>
   }
 }
 
+/**
+ * May the column be held as the other side is? Of a mixed one only where both store equal values in one storage class:
+ * the text '5' in a TEXT column refers to the integer 5 of an INTEGER one, and would stand as another text.
+ */
+function canTake(subject: ColumnCase, other: { subject: ColumnCase; choice: Choice }): boolean {
+  const { kind } = other.choice;
+  if (!holds(kind, subject)) return false;
+  return kind !== 'mixed' || conversion(subject) === conversion(other.subject);
+}
+
+function conversion({ column }: ColumnCase): string {
+  return column.affinity === 'INTEGER' ? 'NUMERIC' : column.affinity;
+}
+
 function take(side: { subject: ColumnCase; choice: Choice }, kind: ColumnKind, why: string): void {
   side.choice = { kind, why: `${side.choice.why}; ${kind} ${why}` };
+}
+
+/** References that SQLite finds only because it takes letters of either case for the same. */
+async function reportFolded(
+  db: Database.Database,
+  { child, columns, parent, parentColumns }: ResolvedKey,
+  orphans: number,
+  findings: Findings,
+): Promise<void> {
+  const count = (await countOrphans(db, child, columns, parent, parentColumns, 'exact')) - orphans;
+  const what = `a foreign key of ${named(child.name)} refers to (${parentColumns.join(', ')}) of ${named(parent.name)} without regard to case`;
+  if (count > 0) {
+    findings.block({
+      code: 'nocase-parent',
+      table: child.name,
+      count,
+      message: `${what}, and ${count} rows write it in another case, which PostgreSQL would not find: UPDATE them to the parent's spelling`,
+    });
+  } else {
+    findings.note({
+      code: 'nocase-parent',
+      table: child.name,
+      message: `${what}; on PostgreSQL a reference must have the parent's spelling`,
+    });
+  }
 }
 
 /** Plans the foreign keys of one table and counts the rows that break them. */
@@ -148,8 +192,12 @@ export async function planForeignKeys(
   // Names of constraints are only unique within their table.
   const taken = new Set<string>();
   const plans: ForeignKeyPlan[] = [];
-  for (const { child, key, columns, parent, parentColumns } of keys) {
+  for (const resolved of keys) {
+    const { child, key, columns, parent, parentColumns } = resolved;
     const orphans = await countOrphans(db, child, columns, parent, parentColumns);
+    if (isFoldedParent(resolved) && covers(parent.primaryKey, parentColumns)) {
+      await reportFolded(db, resolved, orphans, findings);
+    }
     if (orphans > 0) {
       findings.block({
         code: 'orphans',

@@ -72,26 +72,32 @@ export function checkKey(subject: TableCase, key: KeyChoice, findings: Findings)
       message: `${named(table.name, column)} is part of the primary key and NULL in ${nulls} rows, which PostgreSQL does not allow: give these rows a value`,
     });
   }
-  const index = key.index ?? table.indexes.find((candidate) => candidate.origin === 'pk');
-  if (index !== undefined) checkUnique(subject, index, true, findings);
+  const index = keyIndexOf(table, key);
+  if (index !== undefined) checkUnique(subject, index, findings);
 }
 
-/**
- * Reports collations and sizes that a unique index cannot have on the target. NOCASE is folded there by an index over
- * lower(…), but in the key both databases must also share the order.
- */
-function checkUnique(subject: TableCase, index: SourceIndex, isKey: boolean, findings: Findings): boolean {
+/** The index that makes the key unique; the rowid has none. */
+export function keyIndexOf(table: SourceTable, key: KeyChoice): SourceIndex | undefined {
+  return key.index ?? table.indexes.find((candidate) => candidate.origin === 'pk');
+}
+
+/** Does the index take letters of either case for the same? */
+export function isFolded(subject: TableCase, index: SourceIndex | undefined): boolean {
+  return (
+    index?.terms.some((term) => isText(term, subject) && term.collation.toUpperCase() === 'NOCASE') === true
+  );
+}
+
+/** Reports collations and sizes that a unique index cannot have on the target. NOCASE is folded there by an index over lower(…). */
+function checkUnique(subject: TableCase, index: SourceIndex, findings: Findings): boolean {
   const name = index.origin === 'pk' ? 'the primary key' : `unique index ${quoted(index.name)}`;
   const foreign = index.terms.find(
-    (term) =>
-      isText(term, subject) &&
-      term.collation.toUpperCase() !== 'BINARY' &&
-      (isKey || term.collation.toUpperCase() !== 'NOCASE'),
+    (term) => isText(term, subject) && !['BINARY', 'NOCASE'].includes(term.collation.toUpperCase()),
   );
   if (foreign !== undefined) {
     const collation = foreign.collation.toUpperCase();
     findings.block({
-      code: collation === 'NOCASE' ? 'nocase-unique' : 'collation-unique',
+      code: 'collation-unique',
       table: subject.table.name,
       ...(foreign.column === undefined ? {} : { column: foreign.column }),
       message:
@@ -119,7 +125,7 @@ function tooLarge(index: SourceIndex, bytes: number): string {
     : `has entries of up to ${bytes} bytes, and PostgreSQL's are sure to fit only up to ${INDEX_BYTES}`;
 }
 
-function isText(term: IndexTerm, { columns }: TableCase): boolean {
+function isText(term: IndexTerm, { columns }: Pick<TableCase, 'columns'>): boolean {
   if (term.column === undefined) return true;
   return ['text', 'mixed'].includes(columns.find((column) => column.name === term.column)?.kind ?? '');
 }
@@ -146,7 +152,9 @@ export function planIndexes(
 ): IndexPlan[] {
   const plans: IndexPlan[] = [];
   for (const index of subject.table.indexes) {
-    if (index.origin === 'pk' || index === key.index) continue;
+    // The key is unique by its bytes; what else NOCASE forbids, an index of its own forbids.
+    const isKey = index.origin === 'pk' || index === key.index;
+    if (isKey && !isFolded(subject, index)) continue;
     const plan = planIndex(subject, index, names, findings);
     if (plan !== null) plans.push(plan);
   }
@@ -160,7 +168,7 @@ function planIndex(
   findings: Findings,
 ): IndexPlan | null {
   const { table } = subject;
-  if (index.unique && !checkUnique(subject, index, false, findings)) return null;
+  if (index.unique && !checkUnique(subject, index, findings)) return null;
   const lookup = lookupOf(table, subject.columns);
   const terms = index.terms.map((term) => termSql(term, subject, lookup));
   const predicate = index.predicate === undefined ? undefined : translateCondition(index.predicate, lookup);
@@ -172,9 +180,7 @@ function planIndex(
   if (bytes > INDEX_BYTES || index.terms.length > INDEX_COLUMNS) {
     return leaveOut(subject, index, tooLarge(index, bytes), findings);
   }
-  const folded = index.terms.some(
-    (term) => isText(term, subject) && term.collation.toUpperCase() === 'NOCASE',
-  );
+  const folded = isFolded(subject, index);
   if (folded) {
     findings.note({
       code: 'nocase-index',

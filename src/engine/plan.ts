@@ -10,7 +10,7 @@ import { rowidName } from '../databases/sqlite/ranges.ts';
 import { readSchema, type SourceSchema, type SourceTable } from '../databases/sqlite/schema.ts';
 import { CrossfadeError } from '../errors.ts';
 import { checksFor } from './checks.ts';
-import { chooseKind, TARGET_TYPES } from './column-types.ts';
+import { chooseKind, mixedCode, TARGET_TYPES } from './column-types.ts';
 import { defaultSql, readDefault } from './defaults.ts';
 import { Findings, named } from './findings.ts';
 import { planChecks } from './plan-checks.ts';
@@ -21,7 +21,7 @@ import {
   type Choices,
   type ResolvedKey,
 } from './plan-foreign-keys.ts';
-import { checkKey, chooseKey, planIndexes } from './plan-indexes.ts';
+import { checkKey, chooseKey, isFolded, keyIndexOf, planIndexes } from './plan-indexes.ts';
 import { reportSchema, reportTable } from './plan-reports.ts';
 import { reserveNames, type ReservedNames } from './target-names.ts';
 
@@ -150,6 +150,7 @@ function choicesOf(table: SourceTable, facts: TableFacts, keys: ResolvedKey[]): 
       default: readDefault(column.defaultText, column.affinity),
       indexed: indexed.has(column.name),
       keyed: key.includes(column.name),
+      rowid: table.rowidAlias && column.name === table.primaryKey[0],
     };
     choices.set(column.name, { subject, choice: chooseKind(subject) });
   }
@@ -175,7 +176,7 @@ function planTable(
     }
     if (choice.kind === 'mixed' && choice.obstacle === undefined) {
       findings.note({
-        code: 'mixed-classes',
+        code: mixedCode(facts.columns.get(column.name)!),
         table: table.name,
         column: column.name,
         message: `${named(table.name, column.name)}: ${choice.why}; it is varchar on the target, and DatabaseConnection gives every value back as it was, but SQL there cannot compute with it or order it as numbers`,
@@ -200,6 +201,7 @@ function planTable(
   const key = chooseKey(table);
   const subject = { table, facts, columns };
   checkKey(subject, key, findings);
+  const folded = isFolded(subject, keyIndexOf(table, key));
   const indexes = planIndexes(subject, key, names, findings);
   for (const column of columns) {
     if (column.identity) column.sequenceName = names.ours(`${onTarget.name}_${nameOnTarget(column)}_seq`);
@@ -212,7 +214,12 @@ function planTable(
     key: key.columns,
     // A unique index that serves as the key keeps its name as the constraint's.
     keyName:
-      key.index?.origin === 'c' ? names.indexes.get(key.index.name)! : names.ours(`${onTarget.name}_pkey`),
+      key.index?.origin === 'c' && !folded
+        ? names.indexes.get(key.index.name)!
+        : names.ours(`${onTarget.name}_pkey`),
+    ...(folded || columns.some((column) => column.kind === 'mixed' && key.columns.includes(column.name))
+      ? { ordered: false as const }
+      : {}),
     rowidAlias: table.rowidAlias,
     withoutRowid: table.withoutRowid,
     autoincrement: table.autoincrement,

@@ -6,8 +6,10 @@ import type Database from 'better-sqlite3';
 import type pg from 'pg';
 import type { ColumnKind, ColumnPlan, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
-import { InvalidText, keyInput, keyKinds, keysAsRows, keyText, type KeyValue } from '../databases/key.ts';
+import { InvalidText, textOf } from '../databases/invalid-text.ts';
+import { keyInput, keyKinds, keysAsRows, keyText, type KeyValue } from '../databases/key.ts';
 import { mixedValue } from '../databases/mixed.ts';
+import { bound, marksOf } from '../databases/sqlite/bind.ts';
 import { nameOnTarget, sameKeyAs, targetTable } from '../databases/postgres/names.ts';
 import { rowidOf } from '../databases/sqlite/rowid.ts';
 import { readableKey } from './compare.ts';
@@ -111,14 +113,24 @@ function randomKeys(db: Database.Database, table: TablePlan, rows: number): KeyV
 }
 
 function sourceForms(db: Database.Database, table: TablePlan, key: KeyValue[]): (string | null)[] | null {
-  const columns = table.columns.map((column) => quoted(column.name)).join(', ');
-  const where = table.key.map((name) => `${quoted(name)} = ?`).join(' AND ');
+  const columns = table.columns.flatMap(({ name, kind }) => [quoted(name), textBytes(quoted(name), kind)]);
+  const marks = marksOf(key);
+  const where = table.key.map((name, i) => `${quoted(name)} = ${marks[i]!}`).join(' AND ');
   const row = db
-    .prepare(`SELECT ${columns} FROM ${quoted(table.name)} WHERE ${where}`)
+    .prepare(`SELECT ${columns.join(', ')} FROM ${quoted(table.name)} WHERE ${where}`)
     .safeIntegers()
     .raw()
-    .get(...key) as KeyValue[] | undefined;
-  return row === undefined ? null : row.map((value, i) => sourceForm(value, table.columns[i]!));
+    .get(...bound(key)) as KeyValue[] | undefined;
+  if (row === undefined) return null;
+  return table.columns.map((column, i) => {
+    const bytes = row[2 * i + 1];
+    return sourceForm(Buffer.isBuffer(bytes) ? textOf(bytes) : row[2 * i]!, column);
+  });
+}
+
+/** Only a mixed column holds texts that the driver would change. */
+function textBytes(name: string, kind: ColumnKind): string {
+  return kind === 'mixed' ? `iif(typeof(${name}) = 'text', CAST(${name} AS BLOB), NULL)` : 'NULL';
 }
 
 function sourceForm(value: KeyValue, column: ColumnPlan): string | null {

@@ -8,8 +8,7 @@ import type pg from 'pg';
 import type { Mismatch, Plan, Progress, TablePlan, Verdict } from '../contract.ts';
 import { CrossfadeError } from '../errors.ts';
 import { GrowingBuffer } from '../databases/growing-buffer.ts';
-import { literal } from '../databases/identifiers.ts';
-import { keyInput, keyKinds, keyText, keyTypes, parseKeyText, type KeyValue } from '../databases/key.ts';
+import { keyInput, keyKinds, keyLiterals, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
 import { readQuarantine } from '../databases/postgres/apply.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import {
@@ -28,6 +27,7 @@ import { pause, type Endpoints } from './endpoints.ts';
 import { compareKeys, keysOf, onTargetSnapshot, type Pair } from './paired-read.ts';
 import { compareForms, sampleKeys } from './sample.ts';
 import { readPlan } from './store.ts';
+import { compareByKey, keyOnly } from './verify-by-key.ts';
 
 export interface VerifyOptions extends Endpoints {
   mode: 'full' | 'sample';
@@ -174,7 +174,16 @@ export class Verifier {
     options: Pick<VerifyOptions, 'mode' | 'sampleRows' | 'signal'>,
     onRows: (rows: number) => void,
   ): Promise<number> {
-    const rows = await this.readThrough(table, options.mode === 'full', onRows, options.signal);
+    const rows =
+      table.ordered === false
+        ? await compareByKey(
+            this.pair,
+            table,
+            (keys) => this.decide(table, keys, (suspects) => this.compare(table, suspects)),
+            onRows,
+            options.signal,
+          )
+        : await this.readThrough(table, options.mode === 'full', onRows, options.signal);
     const keys = sampleKeys(this.pair.db, table, options.sampleRows);
     await this.decide(table, keys, async (suspects) =>
       (await compareForms(this.pair, table, suspects)).map(
@@ -194,9 +203,7 @@ export class Verifier {
     onRows: (rows: number) => void,
     signal?: AbortSignal,
   ): Promise<number> {
-    const shown = whole
-      ? table
-      : { ...table, columns: table.columns.filter((column) => table.key.includes(column.name)) };
+    const shown = whole ? table : keyOnly(table);
     const reader = new ChunkReader(this.pair.db, shown);
     let after: KeyValue[] | null = null;
     /** Where the range that is read now begins. */
@@ -341,11 +348,4 @@ function rangeSql(table: TablePlan, after: KeyValue[] | null, last: KeyValue[] |
   if (last !== null) conditions.push(`(${keys}) <= (${keyLiterals(table, last)})`);
   const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
   return `COPY (SELECT ${targetColumns(table).join(', ')} FROM ${targetTable(table)} ${where} ORDER BY ${keys}) TO STDOUT`;
-}
-
-function keyLiterals(table: TablePlan, key: KeyValue[]): string {
-  const types = keyTypes(table);
-  return keyKinds(table)
-    .map((kind, i) => `${literal(keyInput(key[i]!, kind)!)}::${types[i]!}`)
-    .join(', ');
 }

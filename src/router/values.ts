@@ -2,6 +2,7 @@
 import { types } from 'node:util';
 import type pg from 'pg';
 import type { Value } from '../databases/adapter.ts';
+import { InvalidText } from '../databases/invalid-text.ts';
 import { mixedValue } from '../databases/mixed.ts';
 import { CrossfadeError } from '../errors.ts';
 
@@ -112,6 +113,11 @@ export function resultTypes(safeIntegers: boolean): pg.CustomTypesConfig {
   return { getTypeParser: (oid: number) => parsers.get(oid) ?? asIs };
 }
 
+function asDriver(value: ReturnType<typeof mixedValue>, safeIntegers: boolean): unknown {
+  if (typeof value === 'bigint' && !safeIntegers) return Number(value);
+  return value instanceof InvalidText ? value.toString() : value;
+}
+
 /**
  * Gives the values of mixed columns back as they were, in place. On the target varchar is the type of these columns
  * alone; what a query casts to varchar belongs to no table and stays text.
@@ -123,7 +129,7 @@ export function decodeMixed<T extends pg.QueryResult>(result: T, safeIntegers: b
       const text = row[name];
       if (typeof text !== 'string') continue;
       const value = mixedValue(text);
-      row[name] = typeof value === 'bigint' && !safeIntegers ? Number(value) : value;
+      row[name] = asDriver(value, safeIntegers);
     }
   }
   return result;

@@ -2,7 +2,8 @@
 import { isUtf8 } from 'node:buffer';
 import type { ColumnKind, TablePlan } from '../../contract.ts';
 import { mixedValue } from '../mixed.ts';
-import { InvalidText, type KeyValue } from '../key.ts';
+import { InvalidText } from '../invalid-text.ts';
+import type { KeyValue } from '../key.ts';
 
 const LINE_FEED = 0x0a;
 const UNESCAPED: Record<string, string> = { b: '\b', t: '\t', n: '\n', v: '\v', f: '\f', r: '\r' };

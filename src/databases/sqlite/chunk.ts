@@ -3,8 +3,10 @@ import type Database from 'better-sqlite3';
 import type { TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
-import { InvalidText, keyText, mayBeInvalid, textOf, type KeyValue } from '../key.ts';
+import { mayBeInvalid, textOf } from '../invalid-text.ts';
+import { keyText, type KeyValue } from '../key.ts';
 import { copyLineKey } from '../postgres/copy-text.ts';
+import { bound, marksOf } from './bind.ts';
 import type { CopyBuffer } from './copy-buffer.ts';
 import { ROWS_AS_BUFFER, rowSql } from './encode.ts';
 import { readTransaction } from './transaction.ts';
@@ -143,14 +145,6 @@ function keyList(table: TablePlan, alias: string): string[] {
 /** The value as it is, given what the driver made of it and its bytes. */
 function exact(value: KeyValue, bytes: KeyValue | undefined): KeyValue {
   return mayBeInvalid(value) && Buffer.isBuffer(bytes) ? textOf(bytes) : value;
-}
-
-function marksOf(key: KeyValue[]): string[] {
-  return key.map((value) => (value instanceof InvalidText ? 'CAST(? AS TEXT)' : '?'));
-}
-
-function bound(key: KeyValue[]): unknown[] {
-  return key.map((value) => (value instanceof InvalidText ? value.bytes : value));
 }
 
 /** Condition "after the key tuple of the parameters". */

@@ -33,7 +33,7 @@ interface CellSql {
   admits: string;
 }
 
-function cellSql(column: ColumnPlan, name: string): CellSql {
+function cellSql(column: ColumnPlan, name: string, inKey: boolean): CellSql {
   switch (column.kind) {
     case 'bigint':
       return { text: name, admits: `typeof(${name}) = 'integer'` };
@@ -64,7 +64,8 @@ function cellSql(column: ColumnPlan, name: string): CellSql {
     case 'json':
       return { text: name, admits: `typeof(${name}) = 'text'` };
     case 'mixed':
-      return { text: mixedSql(name), admits: `${name} IS NOT NULL` };
+      // See `keyInput`.
+      return { text: mixedSql(name), admits: inKey ? `typeof(${name}) <> 'real'` : `${name} IS NOT NULL` };
     case 'bytea':
       return { text: `'\\x' || lower(hex(${name}))`, admits: `typeof(${name}) = 'blob'` };
     case 'timestamp':
@@ -82,6 +83,9 @@ function cellSql(column: ColumnPlan, name: string): CellSql {
   }
 }
 
+/** Our function in SQLite that is `isPlainText`; `openSource` gives it to every connection of the engine. */
+export const IS_PLAIN_TEXT = 'crossfade_is_plain_text';
+
 /** See `mixed.ts`. A text is one that reads as a number where SQLite's own rule of comparison takes it for one. */
 function mixedSql(name: string): string {
   return (
@@ -89,7 +93,8 @@ function mixedSql(name: string): string {
     `WHEN 'real' THEN CASE WHEN ${name} IN (9e999, -9e999) THEN '\\r' || ${name} ` +
     `WHEN ${name} = 0 AND atan2(${name}, -1.0) < 0 THEN '-0.0' ELSE format('%!.17g', ${name}) END ` +
     `WHEN 'blob' THEN '\\x' || lower(hex(${name})) ` +
-    `ELSE iif(substr(${name}, 1, 1) = '\\' OR +${name} = CAST(${name} AS NUMERIC), '\\s' || ${name}, ${name}) END`
+    `ELSE CASE WHEN NOT ${IS_PLAIN_TEXT}(CAST(${name} AS BLOB)) THEN '\\t' || lower(hex(${name})) ` +
+    `WHEN substr(${name}, 1, 1) = '\\' OR +${name} = CAST(${name} AS NUMERIC) THEN '\\s' || ${name} ELSE ${name} END END`
   );
 }
 
@@ -115,7 +120,7 @@ function balanced(terms: string[], operator: string): string {
 export function rowSql(table: TablePlan, alias: string): string {
   const cells = table.columns.map((column) => {
     const name = `${alias}.${quoted(column.name)}`;
-    const cell = cellSql(column, name);
+    const cell = cellSql(column, name, table.key.includes(column.name));
     // A misfit matches neither branch; its NULL makes the whole row's concatenation NULL.
     return `CASE WHEN ${cell.admits} THEN ${cell.text} WHEN ${name} IS NULL THEN ${NULL_SQL} END`;
   });

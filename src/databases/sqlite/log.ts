@@ -3,7 +3,9 @@ import type Database from 'better-sqlite3';
 import type { TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
-import { InvalidText, mayBeInvalid, textOf, type KeyValue } from '../key.ts';
+import { mayBeInvalid, textOf } from '../invalid-text.ts';
+import type { KeyValue } from '../key.ts';
+import { RowStatement } from './bind.ts';
 import { LOG_TABLE } from './control.ts';
 import { ROWS_AS_BUFFER, rowSql } from './encode.ts';
 
@@ -100,15 +102,14 @@ export class ChangedKeys {
   stageKeys(table: TablePlan, keys: KeyValue[][]): void {
     this.db.exec('DELETE FROM temp.changed');
     const columns = table.key.map((_, i) => `k${i}`);
-    const insert = this.db.prepare(
-      `INSERT OR IGNORE INTO temp.changed (t, ${columns.join(', ')}, classes)
-       SELECT ?, ${columns.join(', ')}, ${columns.map((column) => `typeof(${column})`).join(' || ')}
-         FROM (SELECT ${columns.map((column) => `? AS ${column}`).join(', ')})`,
+    const insert = new RowStatement(
+      this.db,
+      (marks) =>
+        `INSERT OR IGNORE INTO temp.changed (t, ${columns.join(', ')}, classes)
+         SELECT ${table.id}, ${columns.join(', ')}, ${columns.map((column) => `typeof(${column})`).join(' || ')}
+           FROM (SELECT ${columns.map((column, i) => `${marks[i]!} AS ${column}`).join(', ')})`,
     );
-    for (const key of keys) {
-      // The target cannot hold a text that is not UTF-8, and the driver could not bind it.
-      if (!key.some((value) => value instanceof InvalidText)) insert.run(table.id, ...key);
-    }
+    for (const key of keys) insert.run(key);
   }
 
   /** Highest staging number; slices are ranges of it. */

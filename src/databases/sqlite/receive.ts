@@ -6,6 +6,7 @@ import type Database from 'better-sqlite3';
 import type { TablePlan } from '../../contract.ts';
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
+import { RowStatement } from './bind.ts';
 import { rowidOf } from './rowid.ts';
 import { keyText, type KeyValue } from '../key.ts';
 import { CONTROL_TABLE, holdLease, type Lease, type SourceLeaseRole } from './control.ts';
@@ -39,10 +40,8 @@ export class Receiver {
   /** Stages keys whose rows are to be replaced by the rows staged for them. */
   stageKeys(table: TablePlan, keys: KeyValue[][]): void {
     this.prepare(table);
-    const insert = this.db.prepare(
-      `INSERT OR IGNORE INTO temp.${keysName(table)} VALUES (${table.key.map(() => '?').join(', ')})`,
-    );
-    for (const key of keys) insert.run(...key);
+    const insert = this.insertInto(keysName(table));
+    for (const key of keys) insert.run(key);
   }
 
   /** Stages that every row of the table is to be replaced. */
@@ -54,10 +53,15 @@ export class Receiver {
   /** A row that is staged twice, because two spellings of its key were logged (1.0 and 1.00), counts once. */
   stageRows(table: TablePlan, rows: KeyValue[][]): void {
     this.prepare(table);
-    const insert = this.db.prepare(
-      `INSERT OR IGNORE INTO temp.${rowsName(table)} VALUES (${table.columns.map(() => '?').join(', ')})`,
+    const insert = this.insertInto(rowsName(table));
+    for (const row of rows) insert.run(row);
+  }
+
+  private insertInto(name: string): RowStatement {
+    return new RowStatement(
+      this.db,
+      (marks) => `INSERT OR IGNORE INTO temp.${name} VALUES (${marks.join(', ')})`,
     );
-    for (const row of rows) insert.run(...row);
   }
 
   clear(): void {
