@@ -177,7 +177,9 @@ export interface TablePlan {
   keyName?: string;
   /** False where the target sorts by the key in another order than the source; the same order where absent. */
   ordered?: false;
-  /** True where the key is the rowid under another name (INTEGER PRIMARY KEY). */
+  /** Present where no column is a key: the rowid serves, in a column of its own on the target. */
+  rowNumbered?: true;
+  /** True where the key is the rowid, under another name (INTEGER PRIMARY KEY) or its own. */
   rowidAlias: boolean;
   withoutRowid: boolean;
   autoincrement: boolean;

@@ -35,6 +35,9 @@ export function acceptsWrites(row: ControlRow): boolean {
 export const SQLITE_PREFIX = '_crossfade_';
 export const POSTGRES_SCHEMA = 'crossfade';
 
+/** Column of the target that holds SQLite's row number, of tables that have no key; routers leave it out of results. */
+export const ROW_NUMBER_COLUMN = '_crossfade_rowid';
+
 /** Text of the refusal that the fence triggers raise, in both databases. */
 export const FENCED = 'crossfade: fenced';
 /** SQLSTATE of the refusal; class CF is not used by PostgreSQL. */

@@ -242,7 +242,7 @@ describe('two owners', () => {
       receiver.stageKeys(table!, [[1n]]);
       receiver.stageRows(table!, [[1n, 'zombie']]);
       const tokens = { last: 'zombie', before: receiver.tokens()!.last };
-      await expect(receiver.apply({ ...stale, epoch: 2 }, tokens)).rejects.toMatchObject(lost);
+      await expect(receiver.apply({ ...stale, epoch: 2 }, tokens, null)).rejects.toMatchObject(lost);
       expect(migration.app.prepare('SELECT v FROM t WHERE id = 1').pluck().get()).toBe('back');
       expect(receiver.tokens()!.last).not.toBe('zombie');
     } finally {

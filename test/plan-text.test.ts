@@ -8,12 +8,13 @@ describe('the plan as text', () => {
       CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, email TEXT NOT NULL UNIQUE, active BOOLEAN NOT NULL DEFAULT 1);
       CREATE TABLE posts (id INTEGER PRIMARY KEY, author INT REFERENCES users ON DELETE CASCADE, body TEXT);
       CREATE INDEX by_author ON posts (author DESC) WHERE author > 0;
-      CREATE TABLE log (line); CREATE VIEW v AS SELECT 1;
+      CREATE TABLE log (line DEFAULT (abs(random())) NOT NULL); CREATE VIEW v AS SELECT 1;
       INSERT INTO users VALUES (1, 'a@b', 1); INSERT INTO posts VALUES (1, 1, 'x'), (2, NULL, NULL)`);
     expect(renderPlan(plan)).toBe(`3 tables, 3 rows, ${(plan.sourceBytes / 1000).toFixed(1)} kB
 
-log  (0 rows, no key)
-  line  text  no values yet; no declared type
+log  (0 rows, key rowid)
+  line                      text NOT NULL    no values yet; no declared type
+  rowid → _crossfade_rowid  bigint identity  the row number, because no column tells rows apart; numbered by the target
 
 posts  (2 rows, key id)
   id      bigint identity  holds only integers (2 values); declared INTEGER; numbered by the target
@@ -28,11 +29,12 @@ users  (1 row, key id)
   active  boolean NOT NULL DEFAULT true  holds only 0 and 1 (1 value); declared BOOLEAN
   unique index users_email_key ("email")
 
-Notices (1)
+Notices (2)
   view: view "v" is not created on the target: CREATE VIEW v AS SELECT 1
+  no-key: table "log" has no primary key and no unique index over NOT NULL columns: its rows are told apart by SQLite's row numbers, which the column "_crossfade_rowid" holds on the target; DatabaseConnection leaves it out of results, and after a VACUUM the table is copied again
 
 Blockers (1)
-  no-key: table "log" has no primary key and no unique index over NOT NULL columns, so its rows cannot be told apart: add one, e.g. CREATE UNIQUE INDEX over columns that are NOT NULL
+  default-not-null: column "log"."line": its default abs(random()) has no certain form as text, and the column is NOT NULL, so inserts that leave it out would fail: let the application write "line" itself and take the default out of the schema
 
 This migration is refused: 1 blocker.
 `);

@@ -21,7 +21,9 @@ import { openSource } from '../databases/sqlite/connection.ts';
 import { CopyBuffer } from '../databases/sqlite/copy-buffer.ts';
 import { proveEncoder } from '../databases/sqlite/encode.ts';
 import { logHead } from '../databases/sqlite/log.ts';
+import { Renumbered } from '../databases/sqlite/numbering.ts';
 import { pause, type Endpoints } from './endpoints.ts';
+import { emptyTableSql, namedNumbering } from './renumbered.ts';
 import { RateMeter } from './rate.ts';
 import { readCopied, type Copied } from './store.ts';
 
@@ -120,6 +122,7 @@ async function copyStream(
   }
 }
 
+/** Copies a table from its checkpoint; one without a key from its beginning, whenever a VACUUM has numbered its rows anew. */
 async function copyTable(
   options: CopyOptions,
   applier: Applier,
@@ -128,12 +131,38 @@ async function copyTable(
   state: Copied,
   tally: Tally,
 ): Promise<void> {
-  if (state.state === 'pending') await beginTable(applier, db, state);
-  const reader = new ChunkReader(db, table);
+  for (;;) {
+    try {
+      return await copyRows(options, applier, db, table, state, tally);
+    } catch (error) {
+      if (!(error instanceof Renumbered)) throw error;
+      await beginAgain(applier, table, state, tally);
+    }
+  }
+}
+
+async function copyRows(
+  options: CopyOptions,
+  applier: Applier,
+  db: Database.Database,
+  table: TablePlan,
+  state: Copied,
+  tally: Tally,
+): Promise<void> {
+  if (state.state === 'pending') {
+    const numbering = table.rowNumbered ? await namedNumbering(db, options.endpoints.sourcePath) : null;
+    await beginTable(applier, db, state, numbering);
+  }
+  const reader = new ChunkReader(db, table, state.numbering);
   const [reading, travelling] = [new CopyBuffer(), new CopyBuffer()];
   let sending: Promise<unknown> = Promise.resolve();
   for (let text = reading; ; text = text === reading ? travelling : reading) {
-    const batch = await readBatch(reader, table, state.lastKey, options.settings, text);
+    const batch = await readBatch(reader, table, state.lastKey, options.settings, text).catch(
+      async (error: unknown) => {
+        await sending;
+        throw error;
+      },
+    );
     // The batch before travels while this one is read; it must have arrived before the checkpoint moves on.
     await sending;
     if (batch.last === null || options.signal.aborted) break;
@@ -164,14 +193,36 @@ async function copyTable(
 }
 
 /** Takes the log position before the first chunk: what changes from here on is replayed after the copy. */
-async function beginTable(applier: Applier, db: Database.Database, state: Copied): Promise<void> {
+async function beginTable(
+  applier: Applier,
+  db: Database.Database,
+  state: Copied,
+  numbering: bigint | null,
+): Promise<void> {
   state.replayFrom = logHead(db).position;
+  state.numbering = numbering;
   await checkpoint(
     applier,
-    `UPDATE crossfade.copied SET state = 'copying', replay_from = ${state.replayFrom}, replayed_to = ${state.replayFrom}
+    `UPDATE crossfade.copied SET state = 'copying', replay_from = ${state.replayFrom}, replayed_to = ${state.replayFrom},
+            numbering = ${numbering ?? 'NULL'}
       WHERE table_id = ${state.tableId} AND state = 'pending'`,
   );
   state.state = 'copying';
+}
+
+async function beginAgain(applier: Applier, table: TablePlan, state: Copied, tally: Tally): Promise<void> {
+  await applyBatch(applier, {
+    tables: [],
+    quarantine: [],
+    healed: [],
+    checkpointSql: [
+      ...emptyTableSql(table),
+      `UPDATE crossfade.copied SET state = 'pending', last_key = NULL, rows = 0, bytes = 0 WHERE table_id = ${table.id}`,
+    ].join('; '),
+  });
+  tally.rows -= state.rows;
+  tally.bytes -= state.bytes;
+  Object.assign(state, { state: 'pending', lastKey: null, rows: 0, bytes: 0 });
 }
 
 async function finishTable(applier: Applier, state: Copied): Promise<void> {

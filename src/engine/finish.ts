@@ -15,6 +15,7 @@ import {
   resumeTriggers,
   SUSPENDED_TABLE,
 } from '../databases/sqlite/control.ts';
+import { NUMBERING_TABLE } from '../databases/sqlite/numbering.ts';
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
 import type { Endpoints } from './endpoints.ts';
 import { ReverseReplayer } from './reverse.ts';
@@ -103,7 +104,8 @@ async function leaveSource(endpoints: Endpoints, source: 'fenced' | 'free'): Pro
         return;
       }
       resumeTriggers(db);
-      for (const table of [LOG_TABLE, SUSPENDED_TABLE, LEASE_TABLE]) db.exec(`DROP TABLE IF EXISTS ${table}`);
+      for (const table of [LOG_TABLE, SUSPENDED_TABLE, NUMBERING_TABLE, LEASE_TABLE])
+        db.exec(`DROP TABLE IF EXISTS ${table}`);
     });
   } finally {
     db.close();

@@ -14,8 +14,14 @@ import { loggedKey } from '../databases/postgres/copy-text.ts';
 import { sameKeyAs, targetColumns, targetTable } from '../databases/postgres/names.ts';
 import { toCopyText } from '../databases/sqlite/copy-buffer.ts';
 import { keysAfter, reachesBack, type ChangedKeys } from '../databases/sqlite/log.ts';
+import { numberingOf, Renumbered } from '../databases/sqlite/numbering.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
 import { differences, type Difference } from './compare.ts';
+import { pause } from './endpoints.ts';
+
+/** How long replay may take to copy a table without a key again after a VACUUM. */
+const RENUMBERED_MS = 120_000;
+const RENUMBERED_PAUSE_MS = 100;
 
 /** Runs `work` on one snapshot of the target. @returns its result, with the position of the checkpoint in that snapshot */
 export async function onTargetSnapshot<T>(
@@ -53,19 +59,38 @@ export async function readPaired<S, T>(
   reads: { source(): S; target(): Promise<T> },
 ): Promise<{ source: S; target: T; undecided: Set<string> }> {
   const { db, client, sourceIsPrimary } = pair;
+  const giveUpAt = performance.now() + RENUMBERED_MS;
   for (;;) {
     const found = await onTargetSnapshot(client, async (position) => {
       const pending = sourceIsPrimary ? null : await pendingBack(client, table, keys);
-      const source = readTransaction(db, () =>
-        sourceIsPrimary && !reachesBack(db, position)
-          ? null
-          : { rows: reads.source(), undecided: pending ?? touched(db, table, position) },
-      );
-      return source && { source: source.rows, target: await reads.target(), undecided: source.undecided };
+      const numbering = table.rowNumbered ? await numberingThere(client, table) : null;
+      const source = readTransaction(db, () => {
+        if (table.rowNumbered && numberingOf(db) !== numbering) return 'renumbered';
+        return sourceIsPrimary && !reachesBack(db, position)
+          ? 'trimmed'
+          : { rows: reads.source(), undecided: pending ?? touched(db, table, position) };
+      });
+      if (typeof source === 'string') return source;
+      return { source: source.rows, target: await reads.target(), undecided: source.undecided };
     });
-    // Else the log was trimmed between the two snapshots; the next ones are later.
-    if (found !== null) return found;
+    if (typeof found !== 'string') return found;
+    // Trimmed between the two snapshots: the next ones are later. Renumbered: replay replaces the table.
+    if (found === 'renumbered') {
+      if (performance.now() > giveUpAt) throw new Renumbered(db.name);
+      await pause(RENUMBERED_PAUSE_MS, new AbortController().signal);
+    }
   }
+}
+
+/** The numbering that the target's rows have; null where the source's own was dropped, after *finish*. */
+async function numberingThere(client: pg.Client, table: TablePlan): Promise<bigint | null> {
+  const { rows } = await client.query<{ numbering: string | null }>(
+    `SELECT numbering FROM crossfade.copied WHERE table_id = $1
+        AND NOT EXISTS (SELECT 1 FROM crossfade.control WHERE finished_at IS NOT NULL)`,
+    [table.id],
+  );
+  const numbering = rows[0]?.numbering;
+  return numbering === null || numbering === undefined ? null : BigInt(numbering);
 }
 
 /** Rows of the given keys that are really different. */

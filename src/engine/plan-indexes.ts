@@ -3,6 +3,8 @@ import type { ColumnPlan, IndexPlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import type { TableFacts } from '../databases/sqlite/census.ts';
 import { nameOnTarget } from '../databases/postgres/names.ts';
+import { rowidName } from '../databases/sqlite/ranges.ts';
+import { ROW_NUMBER_COLUMN } from '../protocol.ts';
 import type { IndexTerm, SourceIndex, SourceTable } from '../databases/sqlite/schema.ts';
 import { lookupOf } from './column-lookup.ts';
 import { translateCondition, translateValue, type ColumnLookup } from './expressions.ts';
@@ -47,20 +49,31 @@ function isBinary(index: SourceIndex): boolean {
   return index.terms.every((term) => term.collation.toUpperCase() === 'BINARY');
 }
 
+/** The last column of a table that has no key, so that an INSERT without a list of columns goes on to work. */
+export function rowNumberColumn(table: SourceTable, findings: Findings): ColumnPlan {
+  findings.note({
+    code: 'no-key',
+    table: table.name,
+    message:
+      `${named(table.name)} has no primary key and no unique index over NOT NULL columns: its rows are told apart by SQLite's row ` +
+      `numbers, which the column ${quoted(ROW_NUMBER_COLUMN)} holds on the target; DatabaseConnection leaves it out of results, ` +
+      `and after a VACUUM the table is copied again`,
+  });
+  return {
+    name: rowidName(table)!,
+    targetName: ROW_NUMBER_COLUMN,
+    declared: 'INTEGER',
+    kind: 'bigint',
+    targetType: 'bigint',
+    why: 'the row number, because no column tells rows apart; numbered by the target',
+    notNull: true,
+    identity: true,
+  };
+}
+
 /** Reports what keeps the key from being one on the target. */
 export function checkKey(subject: TableCase, key: KeyChoice, findings: Findings): void {
   const { table, facts } = subject;
-  if (key.columns.length === 0) {
-    findings.block({
-      code: 'no-key',
-      table: table.name,
-      count: facts.rows,
-      message:
-        `${named(table.name)} has no primary key and no unique index over NOT NULL columns, so its rows cannot be ` +
-        `told apart: add one, e.g. CREATE UNIQUE INDEX over columns that are NOT NULL`,
-    });
-    return;
-  }
   for (const column of key.columns) {
     const nulls = facts.columns.get(column)?.nulls ?? 0;
     if (nulls === 0) continue;

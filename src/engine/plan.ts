@@ -21,7 +21,7 @@ import {
   type Choices,
   type ResolvedKey,
 } from './plan-foreign-keys.ts';
-import { checkKey, chooseKey, isFolded, keyIndexOf, planIndexes } from './plan-indexes.ts';
+import { checkKey, chooseKey, isFolded, keyIndexOf, planIndexes, rowNumberColumn } from './plan-indexes.ts';
 import { reportSchema, reportTable } from './plan-reports.ts';
 import { reserveNames, type ReservedNames } from './target-names.ts';
 
@@ -199,6 +199,12 @@ function planTable(
     return plan;
   });
   const key = chooseKey(table);
+  const numbered = key.columns.length === 0;
+  if (numbered) {
+    const column = rowNumberColumn(table, findings);
+    columns.push(column);
+    key.columns = [column.name];
+  }
   const subject = { table, facts, columns };
   checkKey(subject, key, findings);
   const folded = isFolded(subject, keyIndexOf(table, key));
@@ -220,7 +226,8 @@ function planTable(
     ...(folded || columns.some((column) => column.kind === 'mixed' && key.columns.includes(column.name))
       ? { ordered: false as const }
       : {}),
-    rowidAlias: table.rowidAlias,
+    ...(numbered ? { rowNumbered: true as const } : {}),
+    rowidAlias: table.rowidAlias || numbered,
     withoutRowid: table.withoutRowid,
     autoincrement: table.autoincrement,
     rows: facts.rows,

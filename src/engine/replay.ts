@@ -21,8 +21,10 @@ import { openSource } from '../databases/sqlite/connection.ts';
 import { proveEncoder } from '../databases/sqlite/encode.ts';
 import { batchEnd, ChangedKeys, logHead, proveAnchor, type LogHead } from '../databases/sqlite/log.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
+import { numberingOf } from '../databases/sqlite/numbering.ts';
 import { openSnapshot, readSlice } from './batch.ts';
 import type { Endpoints } from './endpoints.ts';
+import { namedNumbering, replaceRows } from './renumbered.ts';
 import { readCheckpoint, readCopied, readPlan, tablesById, type Copied } from './store.ts';
 
 /** Log rows of a batch while no unique index on the target asks for more. */
@@ -45,6 +47,8 @@ export class Replayer {
 
   private readonly tables: Map<number, TablePlan>;
   private readonly staged: ChangedKeys;
+  /** Is there a table without a key? */
+  private readonly hasNumbered: boolean;
   private copied: Map<number, Copied>;
   private wholeBatches: boolean;
   private quarantineMayHave: boolean;
@@ -70,6 +74,7 @@ export class Replayer {
     this.copied = state.copied;
     this.quarantineMayHave = state.quarantined;
     this.tables = tablesById(state.plan);
+    this.hasNumbered = state.plan.tables.some((table) => table.rowNumbered);
     this.staged = new ChangedKeys(db, Math.max(1, ...state.plan.tables.map((table) => table.key.length)));
   }
 
@@ -138,7 +143,8 @@ export class Replayer {
       proveAnchor(this.db, from);
       return logHead(this.db);
     });
-    if (head.position === from.position) {
+    const renumbered = this.renumbered(live).length > 0;
+    if (head.position === from.position && !renumbered) {
       this.caughtUpAt = readAt;
       return 0;
     }
@@ -155,7 +161,7 @@ export class Replayer {
     }
     this.checkpoint = end;
     if (end.position >= head.position) this.caughtUpAt = readAt;
-    return Number(end.position - from.position);
+    return Number(end.position - from.position) + Number(renumbered);
   }
 
   /** Applies until the target has everything up to `position`. @throws CrossfadeError OutcomeUnknown past the deadline */
@@ -250,12 +256,16 @@ export class Replayer {
   ): Promise<LogHead> {
     // A table is taken up before there are any unique indexes but its key.
     const guard = limit === null || ceiling !== undefined ? {} : PARTIAL_BATCH;
+    if (this.hasNumbered) await namedNumbering(this.db, this.db.name);
     const close = openSnapshot(this.db);
     try {
+      const renumbered = this.renumbered(tables);
+      const replaced = new Set(renumbered.map((table) => table.id));
       let end = batchEnd(this.db, from, limit);
       if (ceiling !== undefined && end.position > ceiling) end = { ...end, position: ceiling };
-      const keys = this.staged.stage(from, end.position, tables);
-      if (keys <= SLICE_KEYS) {
+      const others = tables.filter((id) => !replaced.has(id));
+      const keys = this.staged.stage(from, end.position, others);
+      if (keys <= SLICE_KEYS && renumbered.length === 0) {
         const slice = readSlice(this.staged, this.tables, this.all(), { deletions: true, rows: true });
         // The snapshot ends before the network is waited for.
         close();
@@ -268,7 +278,7 @@ export class Replayer {
           }),
         );
       } else {
-        await this.applySlices(checkpointSql(end), guard);
+        await this.applySlices(checkpointSql(end), guard, renumbered);
       }
       this.applied += keys;
       return end;
@@ -285,11 +295,18 @@ export class Replayer {
    * A batch larger than one call: all deletions, then all rows, so that unique values that moved between rows never
    * meet; slice by slice in bounded memory, in one target transaction, on one source snapshot that stays open.
    */
-  private async applySlices(checkpointSql: string, guard: { guardSql?: string }): Promise<void> {
+  private async applySlices(
+    checkpointSql: string,
+    guard: { guardSql?: string },
+    renumbered: TablePlan[],
+  ): Promise<void> {
     const { client } = this.applier;
     const highest = this.staged.highest();
     await client.query('BEGIN');
     try {
+      for (const table of renumbered) {
+        this.quarantineMayHave = (await replaceRows(this.applier, this.db, table)) || this.quarantineMayHave;
+      }
       for (const parts of [
         { deletions: true, rows: false },
         { deletions: false, rows: true },
@@ -316,6 +333,17 @@ export class Replayer {
       await client.query('ROLLBACK').catch(() => undefined);
       throw leaseError(error);
     }
+    const numbering = numberingOf(this.db);
+    for (const { id } of renumbered) this.copied.get(id)!.numbering = numbering;
+  }
+
+  /** Of these tables, those without a key whose rows a VACUUM has numbered anew. */
+  private renumbered(tables: number[]): TablePlan[] {
+    if (!this.hasNumbered) return [];
+    const numbering = numberingOf(this.db);
+    return tables
+      .map((id) => this.tables.get(id)!)
+      .filter((table) => table.rowNumbered && this.copied.get(table.id)?.numbering !== numbering);
   }
 
   private noteQuarantine(quarantined: Quarantined[]): void {

@@ -24,7 +24,8 @@ import { Receiver, type BatchTokens, type Refused } from '../databases/sqlite/re
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { SourceLease } from './source-control.ts';
-import { readPlan, tablesById } from './store.ts';
+import { namedNumbering } from './renumbered.ts';
+import { readCopied, readPlan, tablesById } from './store.ts';
 import { mendCapture } from './target-watch.ts';
 
 const ROWS_PER_FETCH = 2_000;
@@ -40,6 +41,8 @@ interface LogSnapshot {
   /** The last batch that the target noted, and whether it has rows in quarantine. */
   noted: string | null;
   quarantined: boolean;
+  /** The source's numbering of rows without a key, which the staged ones are meant for. */
+  numbering: bigint | null;
 }
 
 export class ReverseReplayer {
@@ -103,7 +106,11 @@ export class ReverseReplayer {
     const snapshot = await this.readSnapshot();
     if (snapshot === null) return 0;
     const token = randomBytes(8).toString('hex');
-    const refused = await this.receiver.apply(this.lease, { last: token, before: snapshot.noted });
+    const refused = await this.receiver.apply(
+      this.lease,
+      { last: token, before: snapshot.noted },
+      snapshot.numbering,
+    );
     await this.consume(snapshot, refused, token);
     this.applied += snapshot.sequences.length;
     return Math.max(1, snapshot.sequences.length);
@@ -142,6 +149,7 @@ export class ReverseReplayer {
   /** Reads log and rows on one snapshot and stages them. */
   private async readSnapshot(): Promise<LogSnapshot | null> {
     const { client } = this;
+    const numbering = await namedNumbering(this.db, this.db.name);
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     try {
       const notes = await client.query<{ noted: string | null; quarantined: boolean }>(
@@ -155,11 +163,12 @@ export class ReverseReplayer {
       });
       const trusted = continues(this.receiver.tokens(), noted);
       if (rows.length === 0 && trusted) return null;
-      const snapshot: LogSnapshot = { ...collect(rows), noted, quarantined };
+      const snapshot: LogSnapshot = { ...collect(rows), noted, quarantined, numbering };
       if (!trusted) {
         // One of the two was restored, or failed over: nothing of what it seems to have can be relied on.
         for (const id of this.tables.keys()) snapshot.tables.set(id, { keys: [], all: true });
       }
+      if (numbering !== null) await this.stageRenumbered(snapshot);
       this.receiver.clear();
       for (const [id, changed] of snapshot.tables) {
         const table = this.tables.get(id);
@@ -168,6 +177,15 @@ export class ReverseReplayer {
       return snapshot;
     } finally {
       await client.query('COMMIT').catch(() => undefined);
+    }
+  }
+
+  /** Where a VACUUM has numbered the source's rows anew, the changed tables without a key go back whole. */
+  private async stageRenumbered(snapshot: LogSnapshot): Promise<void> {
+    const copied = await readCopied(this.client);
+    for (const [id, changed] of snapshot.tables) {
+      const renumbered = copied.get(id)?.numbering !== snapshot.numbering;
+      if (this.tables.get(id)?.rowNumbered && renumbered) changed.all = true;
     }
   }
 
@@ -228,6 +246,11 @@ export class ReverseReplayer {
       }
       await client.query('DELETE FROM crossfade.log WHERE seq = ANY($1::bigint[])', [snapshot.sequences]);
       await client.query('UPDATE crossfade.checkpoint SET reverse_token = $1 WHERE id = 1', [token]);
+      const whole = [...snapshot.tables].filter(([id, { all }]) => all && this.tables.get(id)?.rowNumbered);
+      await client.query('UPDATE crossfade.copied SET numbering = $1 WHERE table_id = ANY($2::int[])', [
+        snapshot.numbering,
+        whole.map(([id]) => id),
+      ]);
       await client.query(holdLeaseSql(this.targetLease));
       await client.query('COMMIT');
     } catch (error) {

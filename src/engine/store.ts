@@ -11,6 +11,8 @@ export interface Copied {
   replayFrom: bigint | null;
   replayedTo: bigint | null;
   lastKey: KeyValue[] | null;
+  /** Of a table without a key: the source's numbering of its rows, see `numbering.ts`. */
+  numbering: bigint | null;
   rows: number;
   bytes: number;
 }
@@ -42,7 +44,7 @@ export async function readPlan(client: pg.Client): Promise<Plan> {
 
 export async function readCopied(client: pg.Client): Promise<Map<number, Copied>> {
   const { rows } = await client.query<Record<string, unknown>>(
-    `SELECT table_id, state, replay_from, replayed_to, last_key, rows, bytes FROM crossfade.copied`,
+    `SELECT table_id, state, replay_from, replayed_to, last_key, numbering, rows, bytes FROM crossfade.copied`,
   );
   return new Map(
     rows.map((row) => [
@@ -53,6 +55,7 @@ export async function readCopied(client: pg.Client): Promise<Map<number, Copied>
         replayFrom: position(row['replay_from']),
         replayedTo: position(row['replayed_to']),
         lastKey: row['last_key'] === null ? null : parseKeyText(String(row['last_key'])),
+        numbering: position(row['numbering']),
         rows: Number(row['rows']),
         bytes: Number(row['bytes']),
       },

@@ -20,6 +20,7 @@ import { targetColumns, targetKey, targetTable } from '../databases/postgres/nam
 import { ChunkReader } from '../databases/sqlite/chunk.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { CopyBuffer } from '../databases/sqlite/copy-buffer.ts';
+import { isUnnamed, numberingOf, Renumbered } from '../databases/sqlite/numbering.ts';
 import { ChangedKeys, proveReach } from '../databases/sqlite/log.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
 import { describe, differences, readableKey, shortened } from './compare.ts';
@@ -183,7 +184,7 @@ export class Verifier {
             onRows,
             options.signal,
           )
-        : await this.readThrough(table, options.mode === 'full', onRows, options.signal);
+        : await this.readUnrenumbered(table, options.mode === 'full', onRows, options.signal);
     const keys = sampleKeys(this.pair.db, table, options.sampleRows);
     await this.decide(table, keys, async (suspects) =>
       (await compareForms(this.pair, table, suspects)).map(
@@ -196,15 +197,36 @@ export class Verifier {
     return rows;
   }
 
+  /** As `readThrough`, from the beginning again after a VACUUM, which may have moved rows to where it has passed. */
+  private async readUnrenumbered(
+    table: TablePlan,
+    whole: boolean,
+    onRows: (rows: number) => void,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    for (;;) {
+      const numbering = table.rowNumbered ? numberingOf(this.pair.db) : null;
+      try {
+        // Until replay has named it, another VACUUM would not be noticed.
+        if (isUnnamed(numbering)) throw new Renumbered(this.pair.db.name);
+        const reader = new ChunkReader(this.pair.db, whole ? table : keyOnly(table), numbering);
+        return await this.readThrough(reader, table, whole, onRows, signal);
+      } catch (error) {
+        if (!(error instanceof Renumbered) || signal?.aborted === true) throw error;
+        await pause(RECHECK_PAUSE_MS, new AbortController().signal);
+      }
+    }
+  }
+
   /** Passes over the table in key order; compares rows, or in sample mode only keys and thereby the count. */
   private async readThrough(
+    reader: ChunkReader,
     table: TablePlan,
     whole: boolean,
     onRows: (rows: number) => void,
     signal?: AbortSignal,
   ): Promise<number> {
     const shown = whole ? table : keyOnly(table);
-    const reader = new ChunkReader(this.pair.db, shown);
     let after: KeyValue[] | null = null;
     /** Where the range that is read now begins. */
     let from: KeyValue[] | null = null;
@@ -212,26 +234,31 @@ export class Verifier {
     let [reading, comparing] = [new Range(), new Range()];
     let rows = 0;
     let wanted = CHUNK_ROWS;
-    do {
-      if (signal?.aborted === true) break;
-      const before = reading.source.length;
-      const chunk = reader.read(after, reader.rowLimit(wanted), reading.source);
-      const bytes = reading.source.length - before;
-      if (chunk.rows > 0)
-        wanted = Math.max(1, Math.min(CHUNK_ROWS, Math.floor((CHUNK_BYTES * chunk.rows) / (bytes + 1))));
-      rows += chunk.rows;
-      after = chunk.last;
-      // A range can only end at a key that the target knows how to compare.
-      if (after === null || isHeld(shown, after)) {
-        await comparing.target;
-        reading.readTarget(this.pair.client, rangeSql(shown, from, after));
-        await this.compareRange(table, shown, comparing);
-        [reading, comparing] = [comparing, reading];
-        from = after;
-      }
-      onRows(rows);
-      await yieldToLoop();
-    } while (after !== null);
+    try {
+      do {
+        if (signal?.aborted === true) break;
+        const before = reading.source.length;
+        const chunk = reader.read(after, reader.rowLimit(wanted), reading.source);
+        const bytes = reading.source.length - before;
+        if (chunk.rows > 0)
+          wanted = Math.max(1, Math.min(CHUNK_ROWS, Math.floor((CHUNK_BYTES * chunk.rows) / (bytes + 1))));
+        rows += chunk.rows;
+        after = chunk.last;
+        // A range can only end at a key that the target knows how to compare.
+        if (after === null || isHeld(shown, after)) {
+          await comparing.target;
+          reading.readTarget(this.pair.client, rangeSql(shown, from, after));
+          await this.compareRange(table, shown, comparing);
+          [reading, comparing] = [comparing, reading];
+          from = after;
+        }
+        onRows(rows);
+        await yieldToLoop();
+      } while (after !== null);
+    } finally {
+      // A read that is under way has the connection.
+      await Promise.allSettled([reading.target, comparing.target]);
+    }
     await this.compareRange(table, shown, comparing);
     return rows;
   }

@@ -5,6 +5,7 @@ import type { Value } from '../databases/adapter.ts';
 import { InvalidText } from '../databases/invalid-text.ts';
 import { mixedValue } from '../databases/mixed.ts';
 import { CrossfadeError } from '../errors.ts';
+import { ROW_NUMBER_COLUMN } from '../protocol.ts';
 
 const { isUint8Array } = types;
 
@@ -119,10 +120,14 @@ function asDriver(value: ReturnType<typeof mixedValue>, safeIntegers: boolean): 
 }
 
 /**
- * Gives the values of mixed columns back as they were, in place. On the target varchar is the type of these columns
+ * Makes of a result what better-sqlite3 would have given, in place: without the row numbers of a table that has no key,
+ * and with the values of mixed columns as they were. On the target varchar is the type of these columns
  * alone; what a query casts to varchar belongs to no table and stays text.
  */
-export function decodeMixed<T extends pg.QueryResult>(result: T, safeIntegers: boolean): T {
+export function asSqlite<T extends pg.QueryResult>(result: T, safeIntegers: boolean): T {
+  if (result.fields.some(({ name }) => name === ROW_NUMBER_COLUMN)) {
+    for (const row of result.rows as Record<string, unknown>[]) delete row[ROW_NUMBER_COLUMN];
+  }
   for (const { name, dataTypeID, tableID } of result.fields) {
     if (dataTypeID !== OID.varchar || tableID === 0) continue;
     for (const row of result.rows as Record<string, unknown>[]) {

@@ -59,7 +59,9 @@ CREATE TABLE crossfade.copied (
   -- text, because jsonb has no NUL character
   last_key text,
   rows bigint NOT NULL DEFAULT 0,
-  bytes bigint NOT NULL DEFAULT 0
+  bytes bigint NOT NULL DEFAULT 0,
+  -- Of a table without a key: the numbering of the source's rows that its rows have
+  numbering bigint
 );
 -- Keys whose current row has no exact form on the target; while any is here there is no cutover.
 CREATE TABLE crossfade.quarantine (

@@ -20,6 +20,7 @@ import {
   resumeTriggers,
   SUSPENDED_TABLE,
 } from './control.ts';
+import { installNumbering, NUMBERING_TABLE } from './numbering.ts';
 import { rowidOf } from './rowid.ts';
 import { uniqueIndexesOf, type UniqueIndex } from './schema.ts';
 
@@ -201,6 +202,7 @@ function capTrigger(maxLogRows: number): string {
 export function installCapture(db: Database.Database, tables: TablePlan[], maxLogRows: number): void {
   dropCapture(db);
   db.exec(capTrigger(maxLogRows));
+  if (tables.some((table) => table.rowNumbered)) installNumbering(db);
   for (const table of tables) {
     const uniques = uniquenessOf(db, table.name);
     for (const conflict of conflictsOf(table, uniques)) refuseScan(db, table, conflict);
@@ -276,7 +278,7 @@ export function suspendTriggers(db: Database.Database, tables: TablePlan[]): voi
 export function removeAll(db: Database.Database): void {
   resumeTriggers(db);
   dropTriggers(db, ourTriggers(db));
-  for (const table of [LOG_TABLE, SUSPENDED_TABLE, LEASE_TABLE, CONTROL_TABLE]) {
+  for (const table of [LOG_TABLE, SUSPENDED_TABLE, NUMBERING_TABLE, LEASE_TABLE, CONTROL_TABLE]) {
     db.exec(`DROP TABLE IF EXISTS ${table}`);
   }
 }

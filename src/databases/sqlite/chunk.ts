@@ -9,6 +9,7 @@ import { copyLineKey } from '../postgres/copy-text.ts';
 import { bound, marksOf } from './bind.ts';
 import type { CopyBuffer } from './copy-buffer.ts';
 import { ROWS_AS_BUFFER, rowSql } from './encode.ts';
+import { numberingOf, Renumbered } from './numbering.ts';
 import { readTransaction } from './transaction.ts';
 
 export interface Chunk {
@@ -38,12 +39,15 @@ export class ChunkReader {
   private readonly db: Database.Database;
   private readonly table: TablePlan;
   private readonly first: Database.Statement;
+  private readonly numbering: bigint | null;
   /** By which values of the cursor are texts that only their bytes can name. */
   private readonly next = new Map<string, Database.Statement>();
 
-  constructor(db: Database.Database, table: TablePlan) {
+  /** @param numbering what the numbers of a table without a key must still mean; null for any other table */
+  constructor(db: Database.Database, table: TablePlan, numbering: bigint | null = null) {
     this.db = db;
     this.table = table;
+    this.numbering = numbering;
     this.first = db.prepare(chunkSql(table, null)).safeIntegers();
   }
 
@@ -58,7 +62,7 @@ export class ChunkReader {
   /**
    * Reads up to `limit` rows after the key tuple `after`, from the start where it is null, and appends those that the
    * target can hold. Synchronous.
-   * @throws CrossfadeError PlanRefused where the cursor has a NULL, after which no row would be found
+   * @throws CrossfadeError PlanRefused where the cursor has a NULL, after which no row would be found; Renumbered
    */
   read(after: KeyValue[] | null, limit: number, into: CopyBuffer): Chunk {
     if (after?.includes(null) === true) {
@@ -78,6 +82,8 @@ export class ChunkReader {
   }
 
   private readChunk(after: KeyValue[] | null, limit: number, into: CopyBuffer): Chunk {
+    if (this.numbering !== null && numberingOf(this.db) !== this.numbering)
+      throw new Renumbered(this.db.name);
     const row = (
       after === null ? this.first.get(limit) : this.after(after).get(...bound(after), limit)
     ) as ChunkRow;

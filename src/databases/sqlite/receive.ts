@@ -7,6 +7,7 @@ import type { TablePlan } from '../../contract.ts';
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
 import { RowStatement } from './bind.ts';
+import { numberingOf, Renumbered } from './numbering.ts';
 import { rowidOf } from './rowid.ts';
 import { keyText, type KeyValue } from '../key.ts';
 import { CONTROL_TABLE, holdLease, type Lease, type SourceLeaseRole } from './control.ts';
@@ -84,13 +85,19 @@ export class Receiver {
    * control row says so within this transaction only.
    * @param tokens the names of this batch and of the one that the target noted last
    * @returns rows that SQLite refused, which are left out
-   * @throws CrossfadeError LeaseLost, SourceBusy
+   * @param numbering what the staged row numbers of tables without a key mean
+   * @throws CrossfadeError LeaseLost, SourceBusy; Renumbered where a VACUUM came between
    */
-  async apply(lease: Lease<SourceLeaseRole>, tokens: BatchTokens): Promise<Refused[]> {
+  async apply(
+    lease: Lease<SourceLeaseRole>,
+    tokens: BatchTokens,
+    numbering: bigint | null,
+  ): Promise<Refused[]> {
     const refused: Refused[] = [];
     await writeTransaction(this.db, () => {
       refused.length = 0;
       holdLease(this.db, lease);
+      if (numberingOf(this.db) !== numbering) throw new Renumbered(this.db.name);
       const toggled = this.db
         .prepare(`UPDATE ${CONTROL_TABLE} SET applying = 1 WHERE id = 1 AND state = 'moved' AND epoch = ?`)
         .run(lease.epoch);

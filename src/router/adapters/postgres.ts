@@ -14,7 +14,7 @@ import type {
 import { connectionConfig, describeTarget } from '../../databases/postgres/connection.ts';
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
 import { postgresText } from '../placeholders.ts';
-import { decodeMixed, postgresParams, resultTypes } from '../values.ts';
+import { asSqlite, postgresParams, resultTypes } from '../values.ts';
 import { Doom } from './doomed.ts';
 import { runMigrations, type ScriptTransaction } from './migrations.ts';
 
@@ -58,7 +58,7 @@ export class PostgresAdapter implements DatabaseAdapter {
   constructor(url: string, options: PostgresAdapterOptions = {}) {
     this.#where = describeTarget(url);
     this.pool = createPool(url, options);
-    this.#decoded = (result) => decodeMixed(result, options.safeIntegers ?? false);
+    this.#decoded = (result) => asSqlite(result, options.safeIntegers ?? false);
   }
 
   async query<T = Row>(sql: Sql, params: readonly Value[] = [], timeoutMs?: number): Promise<T[]> {
