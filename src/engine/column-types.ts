@@ -4,7 +4,7 @@
  */
 import type { ColumnKind } from '../contract.ts';
 import type { ColumnFacts } from '../databases/sqlite/census.ts';
-import { isBoolean, isDate, isDatetime, isJson } from '../databases/sqlite/declared.ts';
+import { isBoolean, isDate, isDatetime, isDecimal, isJson } from '../databases/sqlite/declared.ts';
 import type { SourceColumn } from '../databases/sqlite/schema.ts';
 import { defaultSql, type SourceDefault } from './defaults.ts';
 
@@ -132,6 +132,8 @@ function plainKinds({ column }: ColumnCase): ColumnKind[] {
       if (isDatetime(declared)) return ['timestamp', 'text', 'bigint', 'numeric', 'double', 'bytea'];
       if (isDate(declared)) return ['date', 'text', 'bigint', 'numeric', 'double', 'bytea'];
       if (isJson(declared)) return ['json', 'text', 'bigint', 'numeric', 'double', 'bytea'];
+      // UUID, STRING, TIME: where no value tells yet, the name speaks of text, and a number's type would refuse the first one.
+      if (!isDecimal(declared)) return ['text', 'numeric', 'double', 'bytea'];
       return ['numeric', 'double', 'text', 'bytea'];
   }
 }

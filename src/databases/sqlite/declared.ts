@@ -12,6 +12,11 @@ export function isDate(declared: string): boolean {
   return /^\s*DATE\s*(\(|$)/i.test(declared);
 }
 
+/** A number by its name; every other unknown word (UUID, STRING, TIME) has the affinity NUMERIC all the same. */
+export function isDecimal(declared: string): boolean {
+  return /NUM|DEC|FIXED|MONEY|CURRENCY|^\s*BIT\b/i.test(declared);
+}
+
 export function isJson(declared: string): boolean {
   return /^\s*JSONB?\b/i.test(declared);
 }
