@@ -189,9 +189,32 @@ describe('defaults of no certain meaning', () => {
     expect(brief(plan.notices)).toEqual(['default-left-out t.c']);
     expect(plan.notices[0]!.message).toContain(clause.replace(/^\((.*)\)$/, '$1'));
     expect(column(plan, 't', 'c').defaultSql).toBeUndefined();
-    const notNull = await planOf(
+  });
+
+  it.each([
+    ['TEXT', `(datetime('now', 'localtime'))`],
+    ['INTEGER', '(abs(random()))'],
+    ['REAL', '(unixepoch() + 0.5)'],
+  ])('%s NOT NULL DEFAULT %s is refused', async (declared, clause) => {
+    const plan = await planOf(
       `CREATE TABLE t (id INTEGER PRIMARY KEY, c ${declared} NOT NULL DEFAULT ${clause}); INSERT INTO t (c) VALUES (${declared === 'TEXT' ? `'x'` : 1})`,
     );
-    expect(brief(notNull.blockers)).toEqual(['default-not-null t.c']);
+    expect(brief(plan.blockers)).toEqual(['default-not-null t.c']);
+  });
+});
+
+describe('NOT NULL defaults of another class than the values', () => {
+  it.each([
+    ['datetime', '1700000000123', 'CURRENT_TIMESTAMP', '1 integer and the default CURRENT_TIMESTAMP'],
+    ['INTEGER', '5', `'abc'`, `1 integer and the default 'abc'`],
+    ['REAL', '0.5', `'none'`, `1 real and the default 'none'`],
+  ])('%s %s DEFAULT %s: one text holds both', async (declared, value, clause, mixture) => {
+    const plan = await planOf(
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, c ${declared} NOT NULL DEFAULT ${clause}); INSERT INTO t (c) VALUES (${value})`,
+    );
+    expect(brief(plan.blockers)).toEqual([]);
+    expect(column(plan, 't', 'c')).toMatchObject({ kind: 'mixed', notNull: true });
+    expect(column(plan, 't', 'c').defaultSql).toBeDefined();
+    expect(plan.notices.map((notice) => notice.message)).toEqual([expect.stringContaining(mixture)]);
   });
 });

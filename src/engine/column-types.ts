@@ -59,8 +59,9 @@ function valueCount(facts: ColumnFacts): number {
 export function chooseKind(subject: ColumnCase): Choice {
   const order = preferredKinds(subject);
   const holding = order.filter((kind) => holds(kind, subject));
-  const kind =
-    holding.find((candidate) => candidate !== 'mixed' && holdsDefault(candidate, subject)) ?? holding[0];
+  const withDefault = holding.filter((candidate) => holdsDefault(candidate, subject));
+  // Where NULL is not allowed, every insert that relies on a lost default would fail: one text for both classes is better.
+  const kind = withDefault.find((candidate) => candidate !== 'mixed' || subject.column.notNull) ?? holding[0];
   if (kind !== undefined) return { kind, why: reason(kind, subject) };
   const obstacle = obstacleOf(subject.facts);
   return { kind: order[0]!, why: obstacle.what, obstacle };
@@ -154,10 +155,15 @@ const FORMS: Record<ColumnKind, string> = {
 function reason(kind: ColumnKind, { column, facts, default: value }: ColumnCase): string {
   const values = valueCount(facts);
   const declared = column.declared === '' ? 'no declared type' : `declared ${column.declared}`;
-  if (kind === 'mixed') return `${whyMixed(facts)}; ${declared}`;
+  if (kind === 'mixed') return `${whyMixed(facts, column)}; ${declared}`;
   if (values > 0)
     return `holds only ${FORMS[kind]} (${values} ${values === 1 ? 'value' : 'values'}); ${declared}`;
   return `no values yet; ${declared}${changesAs(kind, value) ? `, default ${column.defaultText}` : ''}`;
+}
+
+/** One class of values makes a mixture only together with a default of another class. */
+function otherDefault(facts: ColumnFacts, column: SourceColumn): string {
+  return classesOf(facts).length > 1 ? '' : ` and the default ${column.defaultText ?? 'NULL'}`;
 }
 
 function obstacleOf(facts: ColumnFacts): Obstacle {
@@ -196,14 +202,12 @@ function classesOf(facts: ColumnFacts): [string, number][] {
 export function mixedCode(
   facts: ColumnFacts,
 ): 'mixed-classes' | 'nul-in-text' | 'invalid-utf8' | 'inexact-number' {
-  if (facts.texts < valueCount(facts))
-    return classesOf(facts).length > 1 && facts.texts + facts.blobs === 0
-      ? 'inexact-number'
-      : 'mixed-classes';
-  return facts.nulTexts > 0 ? 'nul-in-text' : 'invalid-utf8';
+  if (facts.texts === valueCount(facts) && facts.nulTexts > 0) return 'nul-in-text';
+  if (facts.texts === valueCount(facts) && facts.invalidTexts > 0) return 'invalid-utf8';
+  return facts.texts + facts.blobs === 0 && classesOf(facts).length > 1 ? 'inexact-number' : 'mixed-classes';
 }
 
-function whyMixed(facts: ColumnFacts): string {
+function whyMixed(facts: ColumnFacts, column: SourceColumn): string {
   switch (mixedCode(facts)) {
     case 'nul-in-text':
       return `${facts.nulTexts} of its texts contain a NUL character, which PostgreSQL's text cannot hold`;
@@ -211,7 +215,7 @@ function whyMixed(facts: ColumnFacts): string {
       return `${facts.invalidTexts} of its texts are not valid UTF-8`;
     case 'inexact-number':
     case 'mixed-classes':
-      return mixture(facts);
+      return `${mixture(facts)}${otherDefault(facts, column)}`;
   }
 }
 
