@@ -188,8 +188,10 @@ export interface TablePlan {
   largestRow: number;
   indexes: IndexPlan[];
   foreignKeys: ForeignKeyPlan[];
-  /** CHECK constraints of the target, as SQL expressions: the application's own, and those that keep out what could not go back. */
+  /** The application's own CHECK constraints, as SQL expressions for the target. */
   checks: string[];
+  /** CHECK constraints that keep out what could not go back to the source; they end with the way back. */
+  guards: { name: string; sql: string }[];
   /** Names and SQL of the application's triggers on this table. */
   triggers: { name: string; sql: string }[];
 }

@@ -208,7 +208,7 @@ describe('CHECKs admit exactly what can go back', () => {
     const values = Array.from({ length: 4_000 }, () =>
       Array.from({ length: random.below(7) }, () => random.pick(letters)).join(''),
     );
-    const check = table(plan, 't').checks[0]!;
+    const check = table(plan, 't').guards[0]!.sql;
     const { rows } = await client.query<{ ok: boolean }>(
       `SELECT ${check} AS ok FROM unnest($1::text[]) WITH ORDINALITY AS u ("c", i) ORDER BY i`,
       [values],
@@ -233,7 +233,7 @@ describe('CHECKs admit exactly what can go back', () => {
       const fraction = random.pick([0, 0, 1, 2, 6, 13, 16, 20]);
       return `${sign}${digits(random.below(20) + 1)}${fraction === 0 ? '' : `.${digits(fraction)}`}${random.pick(['', '', `e-${random.below(20)}`, `e${random.below(4)}`])}`;
     });
-    const check = table(plan, 't').checks[0]!;
+    const check = table(plan, 't').guards[0]!.sql;
     const { rows } = await client.query<{ ok: boolean; whole: boolean; plain: string }>(
       `SELECT ${check} AS ok, n = trunc(n) AS whole, trim_scale(n)::text AS plain FROM unnest($1::text[]) WITH ORDINALITY AS u (v, i), CAST(v AS numeric) AS n ORDER BY i`,
       [values],

@@ -188,6 +188,29 @@ describe('a migration of a live database', () => {
   });
 });
 
+describe('what the source could not hold', () => {
+  it('is refused on the target while there is a way back, and taken after finish; the application’s CHECK stays', async () => {
+    const migration = await TestMigration.create(`
+      CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME, data JSON, level INTEGER CHECK (level > 0));
+      INSERT INTO t VALUES (1, '2024-01-31 12:00:00', '{}', 1);`);
+    const put = (values: string): Promise<unknown> =>
+      migration.target.query(`INSERT INTO t VALUES (${values})`);
+    try {
+      await migration.upToVerified();
+      await migration.cutOver();
+      await expect(put(`2, '2024-01-31 12:00:00.5', '{}', 1`)).rejects.toMatchObject({
+        constraint: 'crossfade_at',
+      });
+      await expect(put(`2, NULL, '5', 1`)).rejects.toMatchObject({ constraint: 'crossfade_data' });
+      await finishMigration(migration.endpoints, migration.lease('reverse'), 'fenced');
+      await put(`2, '2024-01-31 12:00:00.5', '5', 1`);
+      await expect(put(`3, NULL, NULL, 0`)).rejects.toMatchObject({ code: '23514' });
+    } finally {
+      await migration.dispose();
+    }
+  });
+});
+
 describe('a migration that nobody drives any more', () => {
   it('does not fill the disk with its log; replay and verification notice what is gone, and the way back is open', async () => {
     const migration = await TestMigration.create(`CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)`);

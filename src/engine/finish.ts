@@ -4,6 +4,7 @@ import type pg from 'pg';
 import type { TablePlan } from '../contract.ts';
 import { CrossfadeError, driverCode } from '../errors.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
+import { dropGuardsSql } from '../databases/postgres/ddl.ts';
 import { removeTriggersSql } from '../databases/postgres/triggers.ts';
 import { removeAll } from '../databases/sqlite/capture.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
@@ -55,7 +56,7 @@ export async function finishMigration(
       }
     }
     const plan = await readPlan(client);
-    for (const table of plan.tables) await removeTriggers(client, table);
+    for (const table of plan.tables) await leaveTable(client, table);
     await client.query('TRUNCATE crossfade.log');
   } finally {
     await client.end();
@@ -70,12 +71,19 @@ async function isFinished(client: pg.Client): Promise<boolean> {
   return rows[0]?.finished === true;
 }
 
-/** One table at a time and not waiting long for its lock, behind which the application's statements would queue. */
-async function removeTriggers(client: pg.Client, table: TablePlan): Promise<void> {
+/**
+ * Removes triggers and guards, one table at a time and not waiting long for its lock, behind which the application's
+ * statements would queue.
+ */
+async function leaveTable(client: pg.Client, table: TablePlan): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
       await client.query(
-        [`SET LOCAL lock_timeout = '${DDL_LOCK_TIMEOUT}'`, ...removeTriggersSql(table)].join(';\n'),
+        [
+          `SET LOCAL lock_timeout = '${DDL_LOCK_TIMEOUT}'`,
+          ...removeTriggersSql(table),
+          ...dropGuardsSql(table),
+        ].join(';\n'),
       );
       return;
     } catch (error) {

@@ -23,7 +23,7 @@ import {
 } from './plan-foreign-keys.ts';
 import { checkKey, chooseKey, isFolded, keyIndexOf, planIndexes, rowNumberColumn } from './plan-indexes.ts';
 import { reportSchema, reportTable } from './plan-reports.ts';
-import { reserveNames, type ReservedNames } from './target-names.ts';
+import { freeName, reserveNames, type ReservedNames, type TargetNames } from './target-names.ts';
 
 /** How often a plan is begun again because the schema changed under it. */
 const ATTEMPTS = 3;
@@ -234,9 +234,8 @@ function planTable(
     largestRow: facts.largestRow,
     indexes,
     foreignKeys: [],
-    checks: [...choices.values()].flatMap(({ subject: { column }, choice }) =>
-      checksFor(onTarget.columns.get(column.name)!, column, choice.kind),
-    ),
+    checks: [],
+    guards: guardsOf(choices, onTarget),
     triggers: schema.triggers
       .filter((trigger) => trigger.table.toLowerCase() === table.name.toLowerCase())
       .map(({ name, sql }) => ({ name, sql })),
@@ -246,6 +245,18 @@ function planTable(
 /** A plan tells a name on the target only where it is another. */
 function renamed(name: string, targetName: string): { targetName?: string } {
   return name === targetName ? {} : { targetName };
+}
+
+function guardsOf(choices: Choices, onTarget: TargetNames): TablePlan['guards'] {
+  // Names of constraints are only unique within their table.
+  const taken = new Set<string>();
+  return [...choices.values()].flatMap(({ subject: { column }, choice }) => {
+    const name = onTarget.columns.get(column.name)!;
+    return checksFor(name, column, choice.kind).map((sql) => ({
+      name: freeName(`crossfade_${name}`, taken),
+      sql,
+    }));
+  });
 }
 
 /**

@@ -11,6 +11,7 @@ export function createTableSql(table: TablePlan): string {
     parts.push(`${name}PRIMARY KEY (${targetKey(table).join(', ')})`);
   }
   for (const check of table.checks) parts.push(`CHECK (${check})`);
+  for (const { name, sql } of table.guards) parts.push(`CONSTRAINT ${quoted(name)} CHECK (${sql})`);
   return `CREATE TABLE IF NOT EXISTS ${targetTable(table)} (\n  ${parts.join(',\n  ')}\n)`;
 }
 
@@ -61,6 +62,13 @@ export function validateForeignKeySql(table: TablePlan, key: ForeignKeyPlan): st
 
 export function dropForeignKeySql(table: TablePlan, key: ForeignKeyPlan): string {
   return `ALTER TABLE IF EXISTS ${targetTable(table)} DROP CONSTRAINT IF EXISTS ${quoted(key.name)}`;
+}
+
+/** Lets the application write what the source could not hold. */
+export function dropGuardsSql(table: TablePlan): string[] {
+  return table.guards.map(
+    ({ name }) => `ALTER TABLE ${targetTable(table)} DROP CONSTRAINT IF EXISTS ${quoted(name)}`,
+  );
 }
 
 /**
