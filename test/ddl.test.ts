@@ -120,6 +120,25 @@ describe('the schema on the target', () => {
     expect(await next()).toBe(1002);
   });
 
+  it('keeps the names of foreign keys, which applications drop them by', async () => {
+    const long = 'n'.repeat(70);
+    const plan = await planOf(`CREATE TABLE p (id INTEGER PRIMARY KEY);
+      CREATE TABLE c (id INTEGER PRIMARY KEY, a INT CONSTRAINT "To P" REFERENCES p, b INT REFERENCES p, d INT CONSTRAINT "" REFERENCES p,
+        CONSTRAINT "To P" FOREIGN KEY (b) REFERENCES p, CONSTRAINT ${long} FOREIGN KEY (a) REFERENCES p)`);
+    await create(plan);
+    const { rows } = await client.query<{ name: string }>(
+      `SELECT conname AS name FROM pg_constraint WHERE conrelid = 'c'::regclass AND contype = 'f' ORDER BY oid`,
+    );
+    const suffixed = /^To P_[0-9a-f]{8}$/;
+    expect(rows.map((row) => row.name)).toEqual([
+      'To P',
+      'c_b_fkey',
+      'c_d_fkey',
+      expect.stringMatching(suffixed),
+      expect.stringMatching(/^n{54}_[0-9a-f]{8}$/),
+    ]);
+  });
+
   it('adds a foreign key that the rows break only as not valid', async () => {
     const plan = await planOf(
       'CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (id INTEGER PRIMARY KEY, p INT REFERENCES p)',

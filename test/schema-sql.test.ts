@@ -97,20 +97,27 @@ describe('CREATE INDEX', () => {
 });
 
 describe('CREATE TABLE', () => {
-  it('tells collations, CHECKs, conflict clauses and deferred keys', () => {
+  it('tells collations, CHECKs, conflict clauses, names and timing of foreign keys', () => {
     const parsed = parseTableSql(`CREATE TABLE "a (b" (
       id INTEGER PRIMARY KEY, -- CHECK (not this)
       "Name, first" TEXT DEFAULT 'x CHECK (y)' COLLATE NOCASE NOT NULL ON CONFLICT REPLACE CHECK ("Name, first" <> ')'),
       p INT REFERENCES p(id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
       q INT REFERENCES q NOT DEFERRABLE INITIALLY DEFERRED,
-      r INT REFERENCES q DEFERRABLE,
+      r INT CONSTRAINT n NOT NULL CONSTRAINT "to q" REFERENCES q DEFERRABLE,
       CONSTRAINT u UNIQUE (p, q COLLATE RTRIM) ON CONFLICT IGNORE,
       CONSTRAINT c CHECK (p IN (1, (2))),
-      FOREIGN KEY (p, q) REFERENCES z (a, b) DEFERRABLE INITIALLY DEFERRED
+      FOREIGN KEY (p, q) REFERENCES z (a, b) DEFERRABLE INITIALLY DEFERRED,
+      CONSTRAINT z_foreign FOREIGN KEY (q, p) REFERENCES z
     ) STRICT`)!;
     expect([...parsed.collations]).toEqual([['name, first', 'NOCASE']]);
     expect(parsed.checks).toEqual([`("Name, first" <> ')')`, '(p IN (1, (2)))']);
     expect(parsed.conflictClauses.map((clause) => clause.split(' ').at(-1))).toEqual(['REPLACE', 'IGNORE']);
-    expect(parsed.deferred).toEqual([true, false, false, true]);
+    expect(parsed.foreignKeys).toEqual([
+      { deferred: true },
+      { deferred: false },
+      { name: 'to q', deferred: false },
+      { deferred: true },
+      { name: 'z_foreign', deferred: false },
+    ]);
   });
 });

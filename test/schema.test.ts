@@ -146,7 +146,7 @@ describe('readSchema', () => {
   it('reads foreign keys in the order of the text, composite ones whole', () => {
     db.exec(`CREATE TABLE p (a, b, PRIMARY KEY (a, b));
       CREATE TABLE c (x REFERENCES p, y, z REFERENCES missing (k) DEFERRABLE INITIALLY DEFERRED,
-        FOREIGN KEY (x, y) REFERENCES P (A, B) ON DELETE CASCADE ON UPDATE SET NULL);`);
+        CONSTRAINT both FOREIGN KEY (x, y) REFERENCES P (A, B) ON DELETE CASCADE ON UPDATE SET NULL);`);
     const [c] = readSchema(db).tables;
     expect(c!.foreignKeys).toEqual([
       {
@@ -166,6 +166,7 @@ describe('readSchema', () => {
         deferred: true,
       },
       {
+        name: 'both',
         columns: ['x', 'y'],
         parent: 'P',
         parentColumns: ['A', 'B'],

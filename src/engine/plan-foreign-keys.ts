@@ -212,7 +212,7 @@ export async function planForeignKeys(
     const [from, to] = [names.of(child), names.of(parent)];
     const fromColumns = columns.map((column) => from.columns.get(column)!);
     plans.push({
-      name: freeName(`${from.name}_${fromColumns.join('_')}_fkey`, taken),
+      name: freeName(key.name ?? `${from.name}_${fromColumns.join('_')}_fkey`, taken),
       columns: fromColumns,
       parent: to.name,
       parentColumns: parentColumns.map((column) => to.columns.get(column)!),

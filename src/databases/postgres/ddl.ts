@@ -52,7 +52,7 @@ export function addForeignKeySql(table: TablePlan, key: ForeignKeyPlan): string 
   // ADD CONSTRAINT knows no IF NOT EXISTS.
   const body =
     `BEGIN IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint WHERE conrelid = ${regclass(table)} ` +
-    `AND conname = ${literal(key.name)}) THEN ${add}; END IF; END`;
+    `AND conname = ${literal(key.name)} AND contype = 'f') THEN ${add}; END IF; END`;
   return `DO ${literal(body)}`;
 }
 

@@ -49,6 +49,8 @@ export interface SourceIndex {
 export type UniqueIndex = Pick<SourceIndex, 'name' | 'terms' | 'predicate' | 'plain'>;
 
 export interface SourceForeignKey {
+  /** Absent where the clause has none. */
+  name?: string;
   columns: string[];
   /** As the clause names it; a table of this name may be missing. */
   parent: string;
@@ -286,13 +288,15 @@ function readForeignKeys(db: Database.Database, table: string, parsed: TableSql 
     const parts = rows.filter((row) => row.id === id);
     const first = parts[0]!;
     const to = parts.map((part) => part.to);
+    const written = parsed?.foreignKeys.length === ids.length ? parsed.foreignKeys[place] : undefined;
     return {
+      ...(written?.name === undefined ? {} : { name: written.name }),
       columns: parts.map((part) => part.from),
       parent: first.table,
       parentColumns: to.every((name) => name !== null) ? to : null,
       onDelete: first.on_delete,
       onUpdate: first.on_update,
-      deferred: parsed?.deferred.length === ids.length && parsed.deferred[place] === true,
+      deferred: written?.deferred === true,
     };
   });
 }

@@ -1,4 +1,4 @@
-/** Reads from CREATE TABLE what no pragma tells: collations, CHECKs, conflict clauses and deferred foreign keys. */
+/** Reads from CREATE TABLE what no pragma tells: collations, CHECKs, conflict clauses, names and timing of foreign keys. */
 import { closing, isKeyword, isOperator, splitTopLevel, textOf, tokenize, type Token } from './tokens.ts';
 
 export interface TableSql {
@@ -8,8 +8,8 @@ export interface TableSql {
   checks: string[];
   /** ON CONFLICT clauses other than ABORT, each with the constraint it belongs to. */
   conflictClauses: string[];
-  /** For each foreign key in the order of the text: is it DEFERRABLE INITIALLY DEFERRED? */
-  deferred: boolean[];
+  /** For each foreign key in the order of the text: its name, and is it DEFERRABLE INITIALLY DEFERRED? */
+  foreignKeys: { name?: string; deferred: boolean }[];
 }
 
 /**
@@ -22,7 +22,7 @@ export function parseTableSql(sql: string): TableSql | null {
   if (tokens === null || open < 0) return null;
   const close = closing(tokens, open);
   if (close === tokens.length) return null;
-  const found: TableSql = { collations: new Map(), checks: [], conflictClauses: [], deferred: [] };
+  const found: TableSql = { collations: new Map(), checks: [], conflictClauses: [], foreignKeys: [] };
   for (const definition of splitTopLevel(tokens.slice(open + 1, close)))
     readDefinition(sql, definition, found);
   return found;
@@ -45,9 +45,16 @@ function readDefinition(sql: string, definition: Token[], found: TableSql): void
       if (!isKeyword(definition[i + 2], 'ABORT'))
         found.conflictClauses.push(textOf(sql, definition.slice(0, i + 3)));
     } else if (isKeyword(token, 'REFERENCES')) {
-      found.deferred.push(isDeferred(definition, i + 1));
+      const name = foreignKeyName(definition, i);
+      found.foreignKeys.push({ ...(name ? { name } : {}), deferred: isDeferred(definition, i + 1) });
     }
   }
+}
+
+/** CONSTRAINT stands before the REFERENCES of a column, and before the FOREIGN KEY of a table. */
+function foreignKeyName(definition: Token[], references: number): string | undefined {
+  const at = isKeyword(definition[2], 'FOREIGN') ? 2 : references;
+  return isKeyword(definition[at - 2], 'CONSTRAINT') ? definition[at - 1]?.value : undefined;
 }
 
 /** Only INITIALLY DEFERRED defers in SQLite (https://sqlite.org/foreignkeys.html#fk_deferred). */
