@@ -135,7 +135,7 @@ describe('the schema on the target', () => {
       'c_b_fkey',
       'c_d_fkey',
       expect.stringMatching(suffixed),
-      expect.stringMatching(/^n{54}_[0-9a-f]{8}$/),
+      'n'.repeat(63),
     ]);
   });
 
