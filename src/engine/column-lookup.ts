@@ -10,6 +10,6 @@ export function lookupOf(table: SourceTable, columns: ColumnPlan[]): ColumnLooku
     const source = table.columns.find((column) => column.name === plan?.name);
     return plan === undefined || source === undefined
       ? undefined
-      : { name: nameOnTarget(plan), kind: plan.kind, collation: source.collation };
+      : { name: nameOnTarget(plan), kind: plan.kind, collation: source.collation, affinity: source.affinity };
   };
 }

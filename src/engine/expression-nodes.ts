@@ -1,0 +1,288 @@
+/** What the parts of a translated expression are, and how they meet: literals, truth, comparisons, numbers, texts. */
+import type { ColumnKind } from '../contract.ts';
+import { literal } from '../databases/identifiers.ts';
+import { isKeyword, type Token } from '../databases/sqlite/tokens.ts';
+import { isDatetimeText, isDateText } from './date-text.ts';
+
+/** A value of one kind, with what more is certain of it. */
+export interface ValueNode {
+  type: 'value';
+  kind: ColumnKind;
+  /** Compares bytewise. */
+  binary: boolean;
+  sql: string;
+  /** Of a double: every value is a REAL. Otherwise an integral one may be an integer in SQLite. */
+  real?: boolean;
+  /** Of a bigint: no value is less. */
+  least?: bigint;
+  /** Of a text: at most 18 digits and nothing else. */
+  digits?: boolean;
+}
+
+/** `condition`: a truth value; literals keep their token until they meet a value. */
+export type Node = { type: 'condition'; sql: string } | ValueNode | { type: 'literal'; literal: Literal };
+
+export type Literal =
+  | { kind: 'null' }
+  | { kind: 'number'; text: string }
+  | { kind: 'boolean'; value: boolean }
+  | { kind: 'string'; value: string }
+  | { kind: 'blob'; hex: string };
+
+/** Thrown within a translation only, to leave it from any depth. */
+export class Uncertain extends Error {}
+
+export function condition(sql: string): Node {
+  return { type: 'condition', sql };
+}
+
+export function value(kind: ColumnKind, sql: string, more: Partial<ValueNode> = {}): ValueNode {
+  return { type: 'value', kind, binary: true, sql, ...more };
+}
+
+/** A text that no column of collation "C" is part of gets that collation, so that it compares and folds bytewise. */
+export function madeText(sql: string, more: Partial<ValueNode> = {}): ValueNode {
+  return value('text', `(${sql} COLLATE "C")`, more);
+}
+
+export function isNumber(kind: ColumnKind): boolean {
+  return kind === 'bigint' || kind === 'numeric' || kind === 'double';
+}
+
+export function kindOf(node: Node): ColumnKind | null {
+  return node.type === 'value' ? node.kind : null;
+}
+
+export function truth(node: Node): string {
+  if (node.type === 'condition') return node.sql;
+  if (node.type === 'value' && node.kind === 'boolean') return node.sql;
+  if (node.type === 'value' && isNumber(node.kind)) return `(${node.sql} <> 0)`;
+  throw new Uncertain();
+}
+
+export function isNull(node: Node, negated: boolean): Node {
+  if (node.type !== 'value') throw new Uncertain();
+  return condition(`(${node.sql} IS ${negated ? 'NOT ' : ''}NULL)`);
+}
+
+const MIRRORED: Record<string, string> = { '<': '>', '>': '<', '<=': '>=', '>=': '<=' };
+
+export function compared(operator: string, left: Node, right: Node): Node {
+  if (left.type === 'literal' && right.type === 'value')
+    return compared(MIRRORED[operator] ?? operator, right, left);
+  if (left.type !== 'value' || !left.binary || left.kind === 'json' || left.kind === 'mixed')
+    throw new Uncertain();
+  if (right.type === 'literal') {
+    return condition(`(${left.sql} ${operator} ${literalSql(right.literal, left.kind, operator)})`);
+  }
+  if (right.type !== 'value' || right.kind !== left.kind || !right.binary) throw new Uncertain();
+  return condition(`(${left.sql} ${operator} ${right.sql})`);
+}
+
+export function literalOf(token: Token): Literal | null {
+  if (token.kind === 'number') return { kind: 'number', text: token.text };
+  if (token.kind === 'string') return { kind: 'string', value: token.value };
+  if (token.kind === 'blob') return { kind: 'blob', hex: token.text.slice(2, -1) };
+  if (isKeyword(token, 'NULL')) return { kind: 'null' };
+  if (isKeyword(token, 'TRUE', 'FALSE')) return { kind: 'boolean', value: isKeyword(token, 'TRUE') };
+  return null;
+}
+
+/** A literal as the kind that it is compared with; SQLite compares without converting only then. */
+export function literalSql(constant: Literal, kind: ColumnKind, operator: string): string {
+  if (kind === 'boolean') {
+    if (operator === '<' || operator === '>' || operator === '<=' || operator === '>=') throw new Uncertain();
+    if (constant.kind === 'boolean') return String(constant.value);
+    if (constant.kind === 'number' && ['0', '1'].includes(constant.text))
+      return constant.text === '1' ? 'true' : 'false';
+    throw new Uncertain();
+  }
+  if (isNumber(kind)) {
+    if (constant.kind === 'boolean') return constant.value ? '1' : '0';
+    if (constant.kind === 'number') return numberSql(constant.text, kind);
+    throw new Uncertain();
+  }
+  if (constant.kind === 'string' && kind === 'text') return literal(constant.value);
+  if (constant.kind === 'string' && kind === 'timestamp' && isDatetimeText(constant.value)) {
+    return `timestamp ${literal(constant.value)}`;
+  }
+  if (constant.kind === 'string' && kind === 'date' && isDateText(constant.value)) {
+    return `date ${literal(constant.value)}`;
+  }
+  if (constant.kind === 'blob' && kind === 'bytea') return `'\\x${constant.hex}'::bytea`;
+  throw new Uncertain();
+}
+
+/** Up to 15 digits, which mean the same as a double and as a decimal, or an integer of 64 bits beside integers. */
+function numberSql(text: string, kind: ColumnKind): string {
+  const whole = wholeNumber(text);
+  if (whole !== null) {
+    const limit = kind === 'double' ? 10n ** 15n : 2n ** 63n;
+    if (whole >= -limit && whole < limit) return whole < 0n ? `(${whole})` : String(whole);
+  } else {
+    const plain = decimal(text);
+    if (plain !== null) return plain.startsWith('-') ? `(${plain})` : plain;
+  }
+  throw new Uncertain();
+}
+
+/** The value of an integer literal, null for any other number. */
+function wholeNumber(text: string): bigint | null {
+  const plain = text.replaceAll('_', '');
+  return /^-?\d+$/.test(plain) ? BigInt(plain) : null;
+}
+
+/** The digits of a number that is finite and has at most 15 of them. */
+function decimal(text: string): string | null {
+  const plain = text.replaceAll('_', '');
+  if (!/^-?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?$/.test(plain)) return null;
+  const digits = plain
+    .replace(/[eE].*$/, '')
+    .replace(/[-.]/g, '')
+    .replace(/^0+/, '');
+  return digits.length <= 15 && Number.isFinite(Number(plain)) ? plain : null;
+}
+
+/**
+ * A node as the value that SQLite computes with or stores: a truth value is the integer 0 or 1, and a literal has the
+ * class that it is written in.
+ */
+export function asValue(node: Node): ValueNode {
+  if (node.type === 'condition') return value('boolean', node.sql);
+  if (node.type === 'value') return node;
+  const constant = node.literal;
+  switch (constant.kind) {
+    case 'null':
+      throw new Uncertain();
+    case 'boolean':
+      return value('boolean', String(constant.value));
+    case 'string':
+      return madeText(`${literal(constant.value)}::text`);
+    case 'blob':
+      return value('bytea', literalSql(constant, 'bytea', '='));
+    case 'number': {
+      const whole = wholeNumber(constant.text);
+      if (whole !== null) {
+        return value('bigint', `${numberSql(constant.text, 'bigint')}::bigint`, { least: whole });
+      }
+      const plain = decimal(constant.text);
+      const size = Math.abs(Number(plain));
+      // Beyond these the library that parsed the literal may have been off by an ulp.
+      if (plain === null || (size !== 0 && (size < 1e-22 || size > 1e22))) throw new Uncertain();
+      return value('double', `'${plain}'::double precision`, { real: true });
+    }
+  }
+}
+
+/** As `asValue`, with truth values as integers. */
+export function asNumber(node: Node): ValueNode {
+  const found = asValue(node);
+  if (found.kind === 'boolean') return value('bigint', `(${found.sql})::int::bigint`, { least: 0n });
+  if (!isNumber(found.kind)) throw new Uncertain();
+  return found;
+}
+
+export function asDouble(node: ValueNode): string {
+  return node.kind === 'double' ? node.sql : `(${node.sql})::double precision`;
+}
+
+/** A text; an integer as its digits, a date as SQLite writes it. */
+export function asText(node: Node): ValueNode {
+  if (node.type === 'literal' && node.literal.kind === 'string')
+    return value('text', literalSql(node.literal, 'text', '='));
+  const found = asValue(node);
+  switch (found.kind) {
+    case 'text':
+      return found;
+    case 'bigint':
+      return madeText(`(${found.sql})::text`);
+    case 'boolean':
+      return madeText(`(${found.sql})::int::text`);
+    case 'date':
+      return madeText(dayText(found.sql));
+    case 'timestamp':
+      return madeText(`${dayText(found.sql)} || ' ' || ${timeText(found.sql)}`);
+    default:
+      throw new Uncertain();
+  }
+}
+
+/** A field of a date or timestamp as digits, at least so many. Not to_char(), which depends on the session's language. */
+export function fieldText(field: string, digits: number, sql: string): string {
+  return `lpad(extract(${field} FROM ${sql})::int::text, ${digits}, '0')`;
+}
+
+export function dayText(sql: string): string {
+  return [fieldText('year', 4, sql), fieldText('month', 2, sql), fieldText('day', 2, sql)].join(
+    " || '-' || ",
+  );
+}
+
+export function timeText(sql: string): string {
+  return [fieldText('hour', 2, sql), fieldText('minute', 2, sql), fieldText('second', 2, sql)].join(
+    " || ':' || ",
+  );
+}
+
+/** A value per branch, and NULL, brought to one kind. @returns the kind's node without SQL, and each branch's SQL */
+export function unified(nodes: Node[]): { like: Omit<ValueNode, 'sql'>; sql: string[] } {
+  const values = nodes.filter((node): node is ValueNode => node.type === 'value');
+  const known = nodes.filter((node) => !isNullLiteral(node));
+  if (known.length === 0) throw new Uncertain();
+  const as = (like: Partial<ValueNode> & { kind: ColumnKind }, branch: (node: Node) => string) => ({
+    like: { type: 'value' as const, binary: true, ...like },
+    sql: nodes.map((node) => (isNullLiteral(node) ? 'NULL' : branch(node))),
+  });
+  const first = values[0];
+  if (values.some((node) => !node.binary)) throw new Uncertain();
+  if (first !== undefined && !isNumber(first.kind) && first.kind !== 'boolean') {
+    if (['json', 'mixed'].includes(first.kind) || values.length < valuesOf(known).length)
+      throw new Uncertain();
+    return as({ kind: first.kind }, (node) => {
+      if (node.type === 'literal') return literalSql(node.literal, first.kind, '=');
+      if (node.type === 'value' && node.kind === first.kind) return node.sql;
+      throw new Uncertain();
+    });
+  }
+  const forms = known.map(asValue);
+  const kinds = new Set(forms.map((form) => form.kind));
+  if (kinds.size === 1 && (kinds.has('boolean') || kinds.has('text') || kinds.has('bytea'))) {
+    return as({ kind: forms[0]!.kind }, (node) => asValue(node).sql);
+  }
+  return as(...numbers(nodes, known.map(asNumber)));
+}
+
+function valuesOf(nodes: Node[]): Node[] {
+  return nodes.filter((node) => node.type !== 'literal');
+}
+
+function isNullLiteral(node: Node): boolean {
+  return node.type === 'literal' && node.literal.kind === 'null';
+}
+
+type Branches = [Partial<ValueNode> & { kind: ColumnKind }, (node: Node) => string];
+
+/** Numbers of several branches: integers stay integers, and a literal beside a column takes the column's type. */
+function numbers(nodes: Node[], forms: ValueNode[]): Branches {
+  const columns = new Set(nodes.flatMap((node) => (node.type === 'literal' ? [] : [asNumber(node).kind])));
+  // A column's integers may be beyond 2^53, so only a literal may become a double.
+  if (columns.size > 1) throw new Uncertain();
+  const branch =
+    (kind: ColumnKind) =>
+    (node: Node): string => {
+      if (node.type === 'literal' && columns.size > 0) return literalSql(node.literal, kind, '=');
+      const form = asNumber(node);
+      return kind === 'double' ? asDouble(form) : form.sql;
+    };
+  if (forms.every((form) => form.kind === 'bigint')) {
+    const least = forms.map((form) => form.least).reduce((a, b) => lesser(a, b));
+    return [{ kind: 'bigint', ...(least === undefined ? {} : { least }) }, branch('bigint')];
+  }
+  if (columns.has('bigint')) throw new Uncertain();
+  if (columns.has('numeric')) return [{ kind: 'numeric' }, branch('numeric')];
+  return [{ kind: 'double', real: forms.every((form) => form.real === true) }, branch('double')];
+}
+
+function lesser(a: bigint | undefined, b: bigint | undefined): bigint | undefined {
+  return a === undefined || b === undefined ? undefined : a < b ? a : b;
+}
