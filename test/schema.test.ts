@@ -85,6 +85,7 @@ describe('readSchema', () => {
         defaultText: null,
         keyPlace: 0,
         generated: 'virtual',
+        expression: `(a || 'x')`,
         collation: 'BINARY',
       },
       {
@@ -95,6 +96,7 @@ describe('readSchema', () => {
         defaultText: null,
         keyPlace: 0,
         generated: 'stored',
+        expression: '(1)',
         collation: 'BINARY',
       },
     ]);

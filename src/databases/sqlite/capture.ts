@@ -22,7 +22,7 @@ import {
 } from './control.ts';
 import { installNumbering, NUMBERING_TABLE } from './numbering.ts';
 import { rowidOf } from './rowid.ts';
-import { uniqueIndexesOf, type UniqueIndex } from './schema.ts';
+import { generatedColumnsOf, uniqueIndexesOf, type UniqueIndex } from './schema.ts';
 
 interface Trigger {
   name: string;
@@ -36,6 +36,8 @@ export interface Uniqueness {
   indexes: UniqueIndex[];
   /** Defaults of NOT NULL columns: REPLACE puts them in place of NULL, after the BEFORE triggers have run. */
   defaults: Map<string, string>;
+  /** Generated columns, each after those that its expression may refer to. */
+  generated: { name: string; expression: string }[];
 }
 
 /** A default that is a literal; another expression is not sure to mean the same inside a trigger. */
@@ -51,6 +53,7 @@ export function uniquenessOf(db: Database.Database, table: string): Uniqueness {
   return {
     indexes: uniqueIndexesOf(db, table),
     defaults: new Map(rows.filter(([, value]) => LITERAL.test(value))),
+    generated: generatedColumnsOf(db, table),
   };
 }
 
@@ -122,13 +125,34 @@ interface Conflict {
 }
 
 function conflictsOf(table: TablePlan, uniques: Uniqueness): Conflict[] {
+  const generated = new Set(uniques.generated.map(({ name }) => name));
   const conflicts = uniques.indexes
     .filter((unique) => !isWholeKey(table, unique))
-    .map((unique): Conflict => ({
-      where: (reference) => uniqueMatch(table, unique, reference),
-      columns:
-        unique.plain && unique.predicate === undefined ? unique.terms.map((term) => term.column!) : null,
-    }));
+    .flatMap((unique): Conflict[] => {
+      const plain = unique.plain && unique.predicate === undefined;
+      const computed = unique.terms.some(({ column }) => column === undefined || generated.has(column));
+      const conflict: Conflict = {
+        where: (reference) => uniqueMatch(unique, reference, rowSql(table, [...generated], reference)),
+        // No statement sets a generated column, so UPDATE OF would never name it.
+        columns: plain && !computed ? unique.terms.map((term) => term.column!) : null,
+      };
+      if (!computed || generated.size === 0 || uniques.defaults.size === 0) return [conflict];
+      // NEW's generated columns were computed before the defaults were put in.
+      return [
+        conflict,
+        {
+          where: (reference) => {
+            const row = computedRowSql(table, uniques, reference);
+            return uniqueMatch(
+              unique,
+              (name) => (generated.has(name) ? `(SELECT ${quoted(name)} FROM (${row}))` : reference(name)),
+              row,
+            );
+          },
+          columns: null,
+        },
+      ];
+    });
   // The rowid is a unique key too, and an UPDATE of it names no column that UPDATE OF could list.
   if (!table.withoutRowid && !table.rowidAlias) {
     const name = rowidOf(table);
@@ -160,13 +184,25 @@ function isWholeKey(table: TablePlan, unique: UniqueIndex): boolean {
   });
 }
 
-function uniqueMatch(table: TablePlan, unique: UniqueIndex, reference: Reference): string {
-  // In the inner query a bare column name means NEW's value, so an expression can be repeated verbatim on both sides.
-  const row = table.columns.map((column) => `${reference(column.name)} AS ${quoted(column.name)}`).join(', ');
+/** A query for one row: in it a bare column name means NEW's value, so an expression can be repeated verbatim. */
+function rowSql(table: TablePlan, generated: string[], reference: Reference): string {
+  const names = [...table.columns.map((column) => column.name), ...generated];
+  return `SELECT ${names.map((name) => `${reference(name)} AS ${quoted(name)}`).join(', ')}`;
+}
+
+/** As `rowSql`, with the generated columns computed from the others' values as they will be. */
+function computedRowSql(table: TablePlan, uniques: Uniqueness, reference: Reference): string {
+  return uniques.generated.reduce(
+    (row, { name, expression }) => `SELECT *, ${expression} AS ${quoted(name)} FROM (${row})`,
+    rowSql(table, [], reference),
+  );
+}
+
+function uniqueMatch(unique: UniqueIndex, reference: Reference, row: string): string {
   const terms = unique.terms.map((term) =>
     term.column !== undefined
       ? `${quoted(term.column)} = ${reference(term.column)} COLLATE ${quoted(term.collation)}`
-      : `${term.expression} = (SELECT ${term.expression} FROM (SELECT ${row})) COLLATE ${quoted(term.collation)}`,
+      : `${term.expression} = (SELECT ${term.expression} FROM (${row})) COLLATE ${quoted(term.collation)}`,
   );
   if (unique.predicate !== undefined) terms.push(`(${unique.predicate})`);
   return terms.join(' AND ');

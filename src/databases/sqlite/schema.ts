@@ -5,6 +5,7 @@ import { literal } from '../identifiers.ts';
 import { affinityOf, type Affinity } from './affinity.ts';
 import { parseIndexSql } from './index-sql.ts';
 import { parseTableSql, type TableSql } from './table-sql.ts';
+import { tokenize } from './tokens.ts';
 
 export interface SourceColumn {
   name: string;
@@ -17,6 +18,8 @@ export interface SourceColumn {
   /** Place in the primary key from 1, 0 outside it. */
   keyPlace: number;
   generated: 'no' | 'virtual' | 'stored';
+  /** Of a generated column, as written, in parentheses; '' where CREATE TABLE was not understood. */
+  expression?: string;
   /** Declared collation, upper case. */
   collation: string;
 }
@@ -200,16 +203,51 @@ function readColumns(
   return db
     .prepare<[], ColumnRow>(`SELECT * FROM pragma_table_xinfo(${literal(table)}) ORDER BY cid`)
     .all()
-    .map((row) => ({
-      name: row.name,
-      declared: row.type,
-      affinity: affinityOf(row.type, strict),
-      notNull: row.notnull === 1,
-      defaultText: row.dflt_value,
-      keyPlace: row.pk,
-      generated: row.hidden === 2 ? 'virtual' : row.hidden === 3 ? 'stored' : 'no',
-      collation: (parsed?.collations.get(row.name.toLowerCase()) ?? 'BINARY').toUpperCase(),
-    }));
+    .map((row) => {
+      const generated = row.hidden === 2 ? 'virtual' : row.hidden === 3 ? 'stored' : 'no';
+      const name = row.name.toLowerCase();
+      return {
+        name: row.name,
+        declared: row.type,
+        affinity: affinityOf(row.type, strict),
+        notNull: row.notnull === 1,
+        defaultText: row.dflt_value,
+        keyPlace: row.pk,
+        generated,
+        ...(generated === 'no' ? {} : { expression: parsed?.generated.get(name) ?? '' }),
+        collation: (parsed?.collations.get(name) ?? 'BINARY').toUpperCase(),
+      };
+    });
+}
+
+/** Generated columns with their expressions, each after those that its expression may refer to. */
+export function generatedColumnsOf(
+  db: Database.Database,
+  table: string,
+): { name: string; expression: string }[] {
+  const sql = db
+    .prepare<[string], string>(
+      `SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE`,
+    )
+    .pluck()
+    .get(table);
+  let pending = readColumns(db, table, false, parseTableSql(sql ?? '')).filter(
+    (column) => column.generated !== 'no',
+  );
+  const ordered: { name: string; expression: string }[] = [];
+  while (pending.length > 0) {
+    const free = pending.filter(({ expression }) => !pending.some(({ name }) => mentions(expression!, name)));
+    // SQLite allows no circle, so this only ends a misreading.
+    const next = free.length > 0 ? free : pending;
+    ordered.push(...next.map(({ name, expression }) => ({ name, expression: expression! })));
+    pending = pending.filter((column) => !next.includes(column));
+  }
+  return ordered;
+}
+
+/** Does the SQL name this column, or hold a text that looks like it? */
+function mentions(sql: string, name: string): boolean {
+  return tokenize(sql)?.some((token) => token.value.toLowerCase() === name.toLowerCase()) ?? true;
 }
 
 interface IndexRow {

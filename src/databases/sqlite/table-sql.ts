@@ -1,9 +1,11 @@
-/** Reads from CREATE TABLE what no pragma tells: collations, CHECKs, conflict clauses, names and timing of foreign keys. */
+/** Reads from CREATE TABLE what no pragma tells: collations, generated columns, CHECKs, conflict clauses, and names and timing of foreign keys. */
 import { closing, isKeyword, isOperator, splitTopLevel, textOf, tokenize, type Token } from './tokens.ts';
 
 export interface TableSql {
   /** Collation that a column declares, by its name in lower case. */
   collations: Map<string, string>;
+  /** Expression of each generated column, as written, by the column's name in lower case. */
+  generated: Map<string, string>;
   /** CHECK constraints in order, as written, without the word CHECK. */
   checks: string[];
   /** ON CONFLICT clauses other than ABORT, each with the constraint it belongs to. */
@@ -22,7 +24,13 @@ export function parseTableSql(sql: string): TableSql | null {
   if (tokens === null || open < 0) return null;
   const close = closing(tokens, open);
   if (close === tokens.length) return null;
-  const found: TableSql = { collations: new Map(), checks: [], conflictClauses: [], foreignKeys: [] };
+  const found: TableSql = {
+    collations: new Map(),
+    generated: new Map(),
+    checks: [],
+    conflictClauses: [],
+    foreignKeys: [],
+  };
   for (const definition of splitTopLevel(tokens.slice(open + 1, close)))
     readDefinition(sql, definition, found);
   return found;
@@ -37,6 +45,10 @@ function readDefinition(sql: string, definition: Token[], found: TableSql): void
     } else if (isKeyword(token, 'CHECK') && isOperator(definition[i + 1], '(')) {
       const end = closing(definition, i + 1);
       found.checks.push(textOf(sql, definition.slice(i + 1, end + 1)));
+      i = end;
+    } else if (i > 0 && isKeyword(token, 'AS') && isOperator(definition[i + 1], '(')) {
+      const end = closing(definition, i + 1);
+      found.generated.set(definition[0]!.value.toLowerCase(), textOf(sql, definition.slice(i + 1, end + 1)));
       i = end;
     } else if (i > 0 && isKeyword(token, 'COLLATE')) {
       const collation = definition[i + 1];
