@@ -31,6 +31,8 @@ export interface Policies {
   virtualTables: 'refuse' | 'skip';
   /** Names on the target: `exact` as the source spells them, or `lower` so that unquoted names find them. */
   identifiers: 'exact' | 'lower';
+  /** Generated columns whose expression has no certain meaning on the target: `leave-out` leaves them out of it. */
+  generatedColumns: 'refuse' | 'leave-out';
 }
 
 /** The whole input of `migrateDatabase`, defaults filled in. Durations are milliseconds unless the name says otherwise. */
@@ -99,7 +101,7 @@ export interface MigrationInput {
 export const DEFAULT_INPUT: MigrationInput = {
   source: 'source',
   target: 'target',
-  policies: { triggers: 'refuse', virtualTables: 'refuse', identifiers: 'exact' },
+  policies: { triggers: 'refuse', virtualTables: 'refuse', generatedColumns: 'refuse', identifiers: 'exact' },
   capture: { maxLogRows: 20_000_000 },
   copy: { batchRows: 1_000, batchBytes: 2 * 1024 * 1024, maxRowsPerSecond: 0, parallel: 2 },
   verify: { mode: 'full', sampleRows: 100 },
@@ -142,6 +144,12 @@ export interface ColumnPlan {
   sequenceName?: string;
 }
 
+/** A column that both databases compute: it is compared, and never written. */
+export interface GeneratedColumnPlan extends ColumnPlan {
+  /** On the target, over columns that are not generated. */
+  expressionSql: string;
+}
+
 export interface IndexPlan {
   name: string;
   unique: boolean;
@@ -170,7 +178,10 @@ export interface TablePlan {
   name: string;
   /** Name on the target; the same where absent. */
   targetName?: string;
+  /** Those that hold values of their own. */
   columns: ColumnPlan[];
+  /** The generated ones, which come last on the target; absent where there are none. */
+  generated?: GeneratedColumnPlan[];
   /** Names of the key columns, in key order. */
   key: string[];
   /** Name of the primary key's constraint on the target; PostgreSQL's choice where absent. */

@@ -53,6 +53,7 @@ const migration = fields<MigrationInput>(
         triggers: oneOf('refuse', 'drop'),
         virtualTables: oneOf('refuse', 'skip'),
         identifiers: oneOf('exact', 'lower'),
+        generatedColumns: oneOf('refuse', 'leave-out'),
       },
       D.policies,
     ),

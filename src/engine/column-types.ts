@@ -113,7 +113,7 @@ function isNumeric(column: SourceColumn): boolean {
 }
 
 /** In order of preference; one text that says each value's class comes last, because queries cannot compute with it. */
-function preferredKinds(subject: ColumnCase): ColumnKind[] {
+export function preferredKinds(subject: ColumnCase): ColumnKind[] {
   return [...plainKinds(subject), 'mixed'];
 }
 
@@ -152,7 +152,7 @@ const FORMS: Record<ColumnKind, string> = {
   mixed: 'values of several storage classes, each kept as text that says which',
 };
 
-function reason(kind: ColumnKind, { column, facts, default: value }: ColumnCase): string {
+export function reason(kind: ColumnKind, { column, facts, default: value }: ColumnCase): string {
   const values = valueCount(facts);
   const declared = column.declared === '' ? 'no declared type' : `declared ${column.declared}`;
   if (kind === 'mixed') return `${whyMixed(facts, column)}; ${declared}`;

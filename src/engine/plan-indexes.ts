@@ -187,8 +187,7 @@ function planIndex(
   const predicate = index.predicate === undefined ? undefined : translateCondition(index.predicate, lookup);
   const bytes = longest(subject, index);
   if (terms.some((term) => term === null) || predicate === null || !index.understood) {
-    const untold = terms.some((term) => term === null) ? 'an expression' : 'its condition';
-    return leaveOut(subject, index, `${untold} has no certain meaning on PostgreSQL`, findings);
+    return leaveOut(subject, index, untranslated(subject, index, terms), findings);
   }
   if (bytes > INDEX_BYTES || index.terms.length > INDEX_COLUMNS) {
     return leaveOut(subject, index, tooLarge(index, bytes), findings);
@@ -210,6 +209,15 @@ function planIndex(
     ...(predicate === undefined ? {} : { predicateSql: predicate }),
     ...(plain ? { columns: index.terms.map((term) => term.column!) } : {}),
   };
+}
+
+function untranslated({ columns }: TableCase, index: SourceIndex, terms: (string | null)[]): string {
+  const absent = index.terms.find(
+    (term) => term.column !== undefined && !columns.some(({ name }) => name === term.column),
+  );
+  if (absent !== undefined) return `the generated column ${quoted(absent.column!)} is not on the target`;
+  const untold = terms.includes(null) ? 'an expression' : 'its condition';
+  return `${untold} has no certain meaning on PostgreSQL`;
 }
 
 function leaveOut(subject: TableCase, index: SourceIndex, why: string, findings: Findings): null {

@@ -98,14 +98,6 @@ export function reportTable(
     });
   }
   for (const column of table.columns) {
-    if (column.generated !== 'no') {
-      findings.block({
-        code: 'generated-column',
-        table: table.name,
-        column: column.name,
-        message: `${named(table.name, column.name)} is a generated column (${column.generated}), which is not translated: drop it, and compute it in the queries or in the application`,
-      });
-    }
     if (column.collation !== 'BINARY') {
       findings.note({
         code: column.collation === 'NOCASE' ? 'nocase-column' : 'collation',

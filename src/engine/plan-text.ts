@@ -31,7 +31,11 @@ export function renderPlan(plan: Plan): string {
 
 function tableLines(table: TablePlan): string[] {
   const key = table.key.length === 0 ? 'no key' : `key ${table.key.join(', ')}`;
-  const columns = table.columns.map((column) => [bothNames(column), typeText(column), column.why]);
+  const columns = [...table.columns, ...(table.generated ?? [])].map((column) => [
+    bothNames(column),
+    typeText(column),
+    column.why,
+  ]);
   return [
     `${bothNames(table)}  (${counted(table.rows, 'row')}, ${key})`,
     ...aligned(columns).map((line) => `  ${line}`),

@@ -22,8 +22,9 @@ import {
   type ResolvedKey,
 } from './plan-foreign-keys.ts';
 import { checkKey, chooseKey, isFolded, keyIndexOf, planIndexes, rowNumberColumn } from './plan-indexes.ts';
+import { keysOverGenerated, planGenerated, type GeneratedPlans } from './plan-generated.ts';
 import { reportSchema, reportTable } from './plan-reports.ts';
-import { freeName, reserveNames, type ReservedNames, type TargetNames } from './target-names.ts';
+import { freeName, renamed, reserveNames, type ReservedNames, type TargetNames } from './target-names.ts';
 
 /** How often a plan is begun again because the schema changed under it. */
 const ATTEMPTS = 3;
@@ -74,8 +75,23 @@ async function planOnce(
     tables.map((table) => [table.name, choicesOf(table, facts.get(table.name)!, keys)]),
   );
   unifyKeyKinds(keys, choices, findings);
-
   const names = reserveNames(tables, policies.identifiers);
+  const generated = new Map<string, GeneratedPlans>();
+  for (const table of tables) {
+    const [found, chosen] = [facts.get(table.name)!, choices.get(table.name)!];
+    const plans = await planGenerated(
+      db,
+      table,
+      found,
+      chosen,
+      names.of(table),
+      policies.generatedColumns,
+      findings,
+    );
+    generated.set(table.name, plans);
+  }
+  const possibleKeys = keysOverGenerated(keys, generated, choices, findings);
+
   const plans: TablePlan[] = [];
   for (const [i, table] of tables.entries()) {
     const plan = planTable(
@@ -83,14 +99,17 @@ async function planOnce(
       table,
       facts.get(table.name)!,
       choices.get(table.name)!,
+      generated.get(table.name)!,
       schema,
       names,
       findings,
     );
-    plan.checks.push(...(await planChecks(db, table, plan.columns, findings)));
+    plan.checks.push(
+      ...(await planChecks(db, table, [...plan.columns, ...(plan.generated ?? [])], findings)),
+    );
     plan.foreignKeys = await planForeignKeys(
       db,
-      keys.filter((key) => key.child === table),
+      possibleKeys.filter((key) => key.child === table),
       names,
       findings,
     );
@@ -162,6 +181,7 @@ function planTable(
   table: SourceTable,
   facts: TableFacts,
   choices: Choices,
+  generated: GeneratedPlans,
   schema: SourceSchema,
   names: ReservedNames,
   findings: Findings,
@@ -205,7 +225,7 @@ function planTable(
     columns.push(column);
     key.columns = [column.name];
   }
-  const subject = { table, facts, columns };
+  const subject = { table, facts, columns: [...columns, ...generated.columns] };
   checkKey(subject, key, findings);
   const folded = isFolded(subject, keyIndexOf(table, key));
   const indexes = planIndexes(subject, key, names, findings);
@@ -217,6 +237,7 @@ function planTable(
     name: table.name,
     ...renamed(table.name, onTarget.name),
     columns,
+    ...(generated.columns.length === 0 ? {} : { generated: generated.columns }),
     key: key.columns,
     // A unique index that serves as the key keeps its name as the constraint's.
     keyName:
@@ -235,28 +256,25 @@ function planTable(
     indexes,
     foreignKeys: [],
     checks: [],
-    guards: guardsOf(choices, onTarget),
+    guards: guardsOf(choices, generated, onTarget),
     triggers: schema.triggers
       .filter((trigger) => trigger.table.toLowerCase() === table.name.toLowerCase())
       .map(({ name, sql }) => ({ name, sql })),
   };
 }
 
-/** A plan tells a name on the target only where it is another. */
-function renamed(name: string, targetName: string): { targetName?: string } {
-  return name === targetName ? {} : { targetName };
-}
-
-function guardsOf(choices: Choices, onTarget: TargetNames): TablePlan['guards'] {
+function guardsOf(choices: Choices, generated: GeneratedPlans, onTarget: TargetNames): TablePlan['guards'] {
   // Names of constraints are only unique within their table.
   const taken = new Set<string>();
-  return [...choices.values()].flatMap(({ subject: { column }, choice }) => {
-    const name = onTarget.columns.get(column.name)!;
-    return checksFor(name, column, choice.kind).map((sql) => ({
-      name: freeName(`crossfade_${name}`, taken),
-      sql,
-    }));
-  });
+  const guards = (name: string, conditions: string[]): TablePlan['guards'] =>
+    conditions.map((sql) => ({ name: freeName(`crossfade_${name}`, taken), sql }));
+  return [
+    ...[...choices.values()].flatMap(({ subject: { column }, choice }) => {
+      const name = onTarget.columns.get(column.name)!;
+      return guards(name, checksFor(name, column, choice.kind));
+    }),
+    ...generated.guards.flatMap(({ name, conditions }) => guards(name, conditions)),
+  ];
 }
 
 /**

@@ -89,6 +89,11 @@ function possible(name: string, of: 'table' | 'column'): string {
   return of === 'table' && plain.startsWith('pg_') ? `_${plain}` : plain;
 }
 
+/** A plan tells a name on the target only where it is another. */
+export function renamed(name: string, targetName: string): { targetName?: string } {
+  return name === targetName ? {} : { targetName };
+}
+
 /** As PostgreSQL folds names that are not quoted, and SQLite compares them. */
 export function asciiLower(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());

@@ -8,6 +8,7 @@ import { CrossfadeError } from '../errors.ts';
 import type { TargetLease } from '../databases/postgres/lease.ts';
 import { nameOnTarget } from '../databases/postgres/names.ts';
 import { installCaptureSql, installFenceSql, TRIGGER_NAMES } from '../databases/postgres/triggers.ts';
+import { asRead } from './generated.ts';
 import { leased } from './target-schema.ts';
 
 /** Tables of the plan whose fence or capture is missing or switched off; dropped tables are left out. */
@@ -50,9 +51,11 @@ export async function targetFault(client: pg.Client, plan: Plan): Promise<Crossf
   if (damaged !== undefined) {
     return changed(`table "${nameOnTarget(damaged)}" lost its triggers, so writes may have gone unlogged`);
   }
-  const columns = plan.tables.flatMap((table) =>
-    table.columns.map((column) => [nameOnTarget(table), nameOnTarget(column), column.targetType] as const),
-  );
+  const columns = plan.tables
+    .map(asRead)
+    .flatMap((table) =>
+      table.columns.map((column) => [nameOnTarget(table), nameOnTarget(column), column.targetType] as const),
+    );
   const { rows } = await client.query<{ table: string; column: string; planned: boolean; found: boolean }>(
     `SELECT coalesce(p.t, f.t) AS "table", coalesce(p.c, f.c) AS "column", p.c IS NOT NULL AS planned, f.c IS NOT NULL AS found
        FROM unnest($1::text[], $2::text[], $3::text[]) AS p(t, c, type)

@@ -25,6 +25,7 @@ import { ChangedKeys, proveReach } from '../databases/sqlite/log.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
 import { describe, differences, readableKey, shortened } from './compare.ts';
 import { pause, type Endpoints } from './endpoints.ts';
+import { asRead } from './generated.ts';
 import { compareKeys, keysOf, onTargetSnapshot, type Pair } from './paired-read.ts';
 import { compareForms, sampleKeys } from './sample.ts';
 import { readPlan } from './store.ts';
@@ -61,14 +62,14 @@ export async function verifyDatabases(options: VerifyOptions): Promise<Verdict> 
 }
 
 export class Verifier {
-  readonly plan: Plan;
+  private readonly plan: Plan;
   private readonly pair: Pair;
   private readonly staged: ChangedKeys;
   private readonly found = new Found();
 
   private constructor(db: Database.Database, client: pg.Client, plan: Plan, sourceIsPrimary: boolean) {
     this.pair = { db, client, sourceIsPrimary };
-    this.plan = plan;
+    this.plan = { ...plan, tables: plan.tables.map(asRead) };
     this.staged = new ChangedKeys(db, Math.max(1, ...plan.tables.map((table) => table.key.length)));
   }
 

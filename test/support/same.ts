@@ -76,14 +76,18 @@ export async function differences(db: Database.Database, client: pg.Client, plan
   );
   const found: string[] = [];
   for (const table of plan.tables) {
-    const columns = table.columns.map((column) => quote(column.name)).join(', ');
+    const columns = [...table.columns, ...(table.generated ?? [])]
+      .map((column) => quote(column.name))
+      .join(', ');
     const source = db
       .prepare(`SELECT ${columns} FROM ${quote(table.name)}`)
       .safeIntegers()
       .raw()
       .all() as unknown[][];
     const rows = source.map((row) => row.map(fromSource).join(' | '));
-    const there = table.columns.map((column) => quote(column.targetName ?? column.name)).join(', ');
+    const there = [...table.columns, ...(table.generated ?? [])]
+      .map((column) => quote(column.targetName ?? column.name))
+      .join(', ');
     const target = await targetRows(
       client,
       `SELECT ${there} FROM public.${quote(table.targetName ?? table.name)}`,

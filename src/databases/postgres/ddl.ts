@@ -1,11 +1,18 @@
 /** SQL of the target's schema, from the plan alone. Every statement may be repeated; none ends with a semicolon. */
-import type { ColumnPlan, ForeignKeyPlan, IndexPlan, TablePlan } from '../../contract.ts';
+import type {
+  ColumnPlan,
+  ForeignKeyPlan,
+  GeneratedColumnPlan,
+  IndexPlan,
+  TablePlan,
+} from '../../contract.ts';
 import { literal, quoted } from '../identifiers.ts';
 import { nameOnTarget, qualified, targetKey, targetTable } from './names.ts';
 
 /** The table with its key, NOT NULL, defaults, CHECKs and identity; other indexes and foreign keys come later. */
 export function createTableSql(table: TablePlan): string {
-  const parts = table.columns.map(columnSql);
+  // Generated ones last: an INSERT without column names gives no value for them on SQLite, and need not here.
+  const parts = [...table.columns.map(columnSql), ...(table.generated ?? []).map(generatedSql)];
   if (table.key.length > 0) {
     const name = table.keyName === undefined ? '' : `CONSTRAINT ${quoted(table.keyName)} `;
     parts.push(`${name}PRIMARY KEY (${targetKey(table).join(', ')})`);
@@ -28,6 +35,13 @@ function columnSql(column: ColumnPlan): string {
   }
   if (column.notNull) parts.push('NOT NULL');
   return parts.join(' ');
+}
+
+/** Stored, whatever the source does: virtual columns came with PostgreSQL 18, and have no indexes there. */
+function generatedSql(column: GeneratedColumnPlan): string {
+  const collation = column.kind === 'text' ? ' COLLATE "C"' : '';
+  const notNull = column.notNull ? ' NOT NULL' : '';
+  return `${quoted(nameOnTarget(column))} ${column.targetType}${collation} GENERATED ALWAYS AS (${column.expressionSql}) STORED${notNull}`;
 }
 
 function columnList(names: string[]): string {
