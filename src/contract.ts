@@ -213,6 +213,8 @@ export interface Finding {
   table?: string;
   column?: string;
   count?: number;
+  /** Of the first five rows that are counted, as SQL literals; `rowid N` where no primary key tells the row. */
+  keys?: string[];
   /** What is wrong and what the operator can do, in one line. */
   message: string;
 }

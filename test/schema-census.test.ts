@@ -1,6 +1,6 @@
 import Database from 'better-sqlite3';
 import { tableFacts, type ColumnFacts, type TableFacts } from '../src/databases/sqlite/census.ts';
-import { countOrphans } from '../src/databases/sqlite/orphans.ts';
+import { findOrphans } from '../src/databases/sqlite/orphans.ts';
 import { rangesOf } from '../src/databases/sqlite/ranges.ts';
 import { readSchema, type SourceTable } from '../src/databases/sqlite/schema.ts';
 
@@ -178,14 +178,15 @@ describe('rangesOf', () => {
   });
 });
 
-describe('countOrphans', () => {
+describe('findOrphans', () => {
   it('counts as SQLite’s own check does', async () => {
     db.pragma('foreign_keys = OFF');
     db.exec(`CREATE TABLE p (a INT, b TEXT, PRIMARY KEY (a, b)); INSERT INTO p VALUES (1, 'x'), (2, 'y');
       CREATE TABLE c (a TEXT, b TEXT, FOREIGN KEY (a, b) REFERENCES p);
       INSERT INTO c VALUES ('1', 'x'), (2, 'y'), (2, 'x'), (NULL, 'gone'), (3, NULL), ('3', 'z'), ('1', 'X')`);
     const byPragma = db.pragma('foreign_key_check') as unknown[];
-    expect(await countOrphans(db, source('c'), ['a', 'b'], source('p'), ['a', 'b'])).toBe(byPragma.length);
+    const { count } = await findOrphans(db, source('c'), ['a', 'b'], source('p'), ['a', 'b']);
+    expect(count).toBe(byPragma.length);
     expect(byPragma.length).toBe(3);
   });
 });

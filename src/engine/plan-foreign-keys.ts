@@ -2,7 +2,7 @@
 import type Database from 'better-sqlite3';
 import type { ColumnKind, ForeignKeyPlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
-import { countOrphans } from '../databases/sqlite/orphans.ts';
+import { findOrphans } from '../databases/sqlite/orphans.ts';
 import type { SourceForeignKey, SourceIndex, SourceTable } from '../databases/sqlite/schema.ts';
 import { holds, type Choice, type ColumnCase } from './column-types.ts';
 import { named, type Findings } from './findings.ts';
@@ -161,16 +161,16 @@ function take(side: { subject: ColumnCase; choice: Choice }, kind: ColumnKind, w
 async function reportFolded(
   db: Database.Database,
   { child, columns, parent, parentColumns }: ResolvedKey,
-  orphans: number,
   findings: Findings,
 ): Promise<void> {
-  const count = (await countOrphans(db, child, columns, parent, parentColumns, 'exact')) - orphans;
+  const { count, keys } = await findOrphans(db, child, columns, parent, parentColumns, 'folded');
   const what = `a foreign key of ${named(child.name)} refers to (${parentColumns.join(', ')}) of ${named(parent.name)} without regard to case`;
   if (count > 0) {
     findings.block({
       code: 'nocase-parent',
       table: child.name,
       count,
+      keys,
       message: `${what}, and ${count} rows write it in another case, which PostgreSQL would not find: UPDATE them to the parent's spelling`,
     });
   } else {
@@ -185,27 +185,28 @@ async function reportFolded(
 /** Plans the foreign keys of one table and counts the rows that break them. */
 export async function planForeignKeys(
   db: Database.Database,
-  keys: ResolvedKey[],
+  resolvedKeys: ResolvedKey[],
   names: ReservedNames,
   findings: Findings,
 ): Promise<ForeignKeyPlan[]> {
   // Names of constraints are only unique within their table.
   const taken = new Set<string>();
   const plans: ForeignKeyPlan[] = [];
-  for (const resolved of keys) {
+  for (const resolved of resolvedKeys) {
     const { child, key, columns, parent, parentColumns } = resolved;
-    const orphans = await countOrphans(db, child, columns, parent, parentColumns);
+    const { count, keys } = await findOrphans(db, child, columns, parent, parentColumns);
     if (isFoldedParent(resolved) && covers(parent.primaryKey, parentColumns)) {
-      await reportFolded(db, resolved, orphans, findings);
+      await reportFolded(db, resolved, findings);
     }
-    if (orphans > 0) {
+    if (count > 0) {
       findings.block({
         code: 'orphans',
         table: child.name,
         ...(columns.length === 1 ? { column: columns[0]! } : {}),
-        count: orphans,
+        count,
+        keys,
         message:
-          `${orphans} rows of ${named(child.name)} refer by (${columns.join(', ')}) to rows of ` +
+          `${count} rows of ${named(child.name)} refer by (${columns.join(', ')}) to rows of ` +
           `${named(parent.name)} that do not exist: delete them, or set the reference to NULL`,
       });
     }

@@ -77,13 +77,16 @@ export function checkKey(subject: TableCase, key: KeyChoice, findings: Findings)
   for (const column of key.columns) {
     const nulls = facts.columns.get(column)?.nulls ?? 0;
     if (nulls === 0) continue;
-    findings.block({
-      code: 'null-in-key',
-      table: table.name,
-      column,
-      count: nulls,
-      message: `${named(table.name, column)} is part of the primary key and NULL in ${nulls} rows, which PostgreSQL does not allow: give these rows a value`,
-    });
+    findings.block(
+      {
+        code: 'null-in-key',
+        table: table.name,
+        column,
+        count: nulls,
+        message: `${named(table.name, column)} is part of the primary key and NULL in ${nulls} rows, which PostgreSQL does not allow: give these rows a value`,
+      },
+      { table, condition: `t.${quoted(column)} IS NULL` },
+    );
   }
   const index = keyIndexOf(table, key);
   if (index !== undefined) checkUnique(subject, index, findings);
@@ -121,15 +124,29 @@ function checkUnique(subject: TableCase, index: SourceIndex, findings: Findings)
   }
   const bytes = longest(subject, index);
   if (bytes > INDEX_BYTES || index.terms.length > INDEX_COLUMNS) {
-    findings.block({
-      code: 'index-too-large',
-      table: subject.table.name,
-      count: bytes,
-      message: `${named(subject.table.name)}: ${name} ${tooLarge(index, bytes)}: shorten the values or index less of them`,
-    });
+    findings.block(
+      {
+        code: 'index-too-large',
+        table: subject.table.name,
+        count: bytes,
+        message: `${named(subject.table.name)}: ${name} ${tooLarge(index, bytes)}: shorten the values or index less of them`,
+      },
+      rowsTooLarge(subject.table, index, bytes),
+    );
     return false;
   }
   return true;
+}
+
+/** Of an index over expressions no condition tells the rows. */
+function rowsTooLarge(
+  table: SourceTable,
+  index: SourceIndex,
+  bytes: number,
+): { table: SourceTable; condition: string } | undefined {
+  if (!index.plain || bytes <= INDEX_BYTES) return undefined;
+  const sizes = index.terms.map(({ column }) => `ifnull(octet_length(t.${quoted(column!)}), 0)`);
+  return { table, condition: `${sizes.join(' + ')} > ${INDEX_BYTES}` };
 }
 
 function tooLarge(index: SourceIndex, bytes: number): string {

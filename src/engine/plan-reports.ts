@@ -3,6 +3,7 @@ import type Database from 'better-sqlite3';
 import type { Policies } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import type { TableFacts } from '../databases/sqlite/census.ts';
+import { rowSizeSql } from '../databases/sqlite/census-sql.ts';
 import type { SourceSchema, SourceTable } from '../databases/sqlite/schema.ts';
 import { named, oneLine, type Findings } from './findings.ts';
 import { asciiLower, nameFault, type TargetNames } from './target-names.ts';
@@ -90,12 +91,15 @@ export function reportTable(
     });
   }
   if (facts.largestRow > ROW_BYTES) {
-    findings.block({
-      code: 'row-too-large',
-      table: table.name,
-      count: facts.largestRow,
-      message: `${named(table.name)} has a row of ${facts.largestRow} bytes, and ${ROW_BYTES} are sure to fit: move its large values to files or split them`,
-    });
+    findings.block(
+      {
+        code: 'row-too-large',
+        table: table.name,
+        count: facts.largestRow,
+        message: `${named(table.name)} has a row of ${facts.largestRow} bytes, and ${ROW_BYTES} are sure to fit: move its large values to files or split them`,
+      },
+      { table, condition: `${rowSizeSql(table.columns)} > ${ROW_BYTES}` },
+    );
   }
   for (const column of table.columns) {
     if (column.collation !== 'BINARY') {

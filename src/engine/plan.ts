@@ -13,6 +13,7 @@ import { checksFor } from './checks.ts';
 import { chooseKind, mixedCode, TARGET_TYPES } from './column-types.ts';
 import { defaultSql, readDefault } from './defaults.ts';
 import { Findings, named } from './findings.ts';
+import { oddValues } from './odd-values.ts';
 import { planChecks } from './plan-checks.ts';
 import {
   planForeignKeys,
@@ -115,6 +116,7 @@ async function planOnce(
     );
     plans.push(plan);
   }
+  await findings.locate(db);
   return {
     fingerprint,
     sourceBytes:
@@ -189,18 +191,24 @@ function planTable(
   const onTarget = names.of(table);
   reportTable(table, facts, onTarget, findings);
   const columns = [...choices.values()].map(({ subject: { column, default: value }, choice }): ColumnPlan => {
+    const odd = oddValues(column, facts.columns.get(column.name)!);
+    const rows = odd === undefined ? undefined : { table, condition: odd.condition };
     if (choice.obstacle !== undefined) {
       const { code, count, what, remedy } = choice.obstacle;
       const message = `${named(table.name, column.name)}: ${what}; ${remedy}`;
-      findings.block({ code, table: table.name, column: column.name, count, message });
+      findings.block({ code, table: table.name, column: column.name, count, message }, rows);
     }
     if (choice.kind === 'mixed' && choice.obstacle === undefined) {
-      findings.note({
-        code: mixedCode(facts.columns.get(column.name)!),
-        table: table.name,
-        column: column.name,
-        message: `${named(table.name, column.name)}: ${choice.why}; it is varchar on the target, and DatabaseConnection gives every value back as it was, but SQL there cannot compute with it or order it as numbers`,
-      });
+      findings.note(
+        {
+          code: mixedCode(facts.columns.get(column.name)!),
+          table: table.name,
+          column: column.name,
+          ...(odd === undefined ? {} : { count: odd.count }),
+          message: `${named(table.name, column.name)}: ${choice.why}; it is varchar on the target, and DatabaseConnection gives every value back as it was, but SQL there cannot compute with it or order it as numbers`,
+        },
+        rows,
+      );
     }
     const identity = table.rowidAlias && column.name === table.primaryKey[0];
     const plan: ColumnPlan = {

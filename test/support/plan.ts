@@ -8,6 +8,7 @@ import {
   type Policies,
   type TablePlan,
 } from '../../src/contract.ts';
+import { defineFunctions } from '../../src/databases/sqlite/encode.ts';
 import { planMigration } from '../../src/engine/plan.ts';
 
 export const REFUSE: Policies = DEFAULT_INPUT.policies;
@@ -16,6 +17,7 @@ export const REFUSE: Policies = DEFAULT_INPUT.policies;
 export async function planOf(sql: string, policies: Policies = REFUSE): Promise<Plan> {
   const db = new Database(':memory:');
   try {
+    defineFunctions(db);
     db.exec(sql);
     return await planMigration(db, policies);
   } finally {

@@ -109,12 +109,16 @@ function classQuestions(column: SourceColumn, classes: StorageClass[]): Question
     questions.beyondDouble = `sum(${isA(column, 'integers')} AND CAST(${c} AS REAL) <> ${c})`;
   }
   if (number && classes.includes('reals')) {
-    questions.decimals =
-      // Not abs(): it fails on the least integer, which SQLite may evaluate before the class.
-      `sum(${isA(column, 'reals')} AND ${c} > -2251799813685248.0 AND ${c} < 2251799813685248.0 ` +
-      `AND CAST(format('%.15g', ${c}) AS REAL) = ${c})`;
+    questions.decimals = `sum(${isA(column, 'reals')} AND ${storedAsDecimal(column)})`;
   }
   return questions;
+}
+
+/** Of a real: is it one that 15 digits hold exactly and that PostgreSQL's numeric gives back? */
+export function storedAsDecimal(column: SourceColumn): string {
+  const c = name(column);
+  // Not abs(): it fails on the least integer, which SQLite may evaluate before the class.
+  return `(${c} > -2251799813685248.0 AND ${c} < 2251799813685248.0 AND CAST(format('%.15g', ${c}) AS REAL) = ${c})`;
 }
 
 /** The value where it is text, else NULL. */

@@ -2,8 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
-import { isPlainText } from '../mixed.ts';
-import { IS_PLAIN_TEXT } from './encode.ts';
+import { defineFunctions } from './encode.ts';
 import { proveWal, registered } from './wal-file.ts';
 
 /** How long a synchronous call may wait for SQLite's write lock; it blocks the event loop, so callers retry instead. */
@@ -37,7 +36,7 @@ export function openSource(path: string, mode: 'read' | 'write'): Database.Datab
     // What the engine writes into the source has been checked where it came from; cascades would change other rows.
     db.pragma('foreign_keys = OFF');
     db.pragma('recursive_triggers = OFF');
-    db.function(IS_PLAIN_TEXT, { deterministic: true }, (bytes) => Number(isPlainText(bytes as Buffer)));
+    defineFunctions(db);
     return registered(db);
   } catch (error) {
     db.close();

@@ -10,6 +10,7 @@ import type Database from 'better-sqlite3';
 import type { ColumnPlan, TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
+import { isPlainText } from '../mixed.ts';
 import { affinityOf } from './affinity.ts';
 
 export const CELL = 0xff;
@@ -83,8 +84,13 @@ function cellSql(column: ColumnPlan, name: string, inKey: boolean): CellSql {
   }
 }
 
-/** Our function in SQLite that is `isPlainText`; `openSource` gives it to every connection of the engine. */
+/** Our function in SQLite that is `isPlainText`. */
 export const IS_PLAIN_TEXT = 'crossfade_is_plain_text';
+
+/** Gives a connection the functions that our SQL calls, as `openSource` does. */
+export function defineFunctions(db: Database.Database): void {
+  db.function(IS_PLAIN_TEXT, { deterministic: true }, (bytes) => Number(isPlainText(bytes as Buffer)));
+}
 
 /** See `mixed.ts`. A text is one that reads as a number where SQLite's own rule of comparison takes it for one. */
 function mixedSql(name: string): string {
