@@ -5,6 +5,7 @@ import type { Progress } from '../src/contract.ts';
 import { CrossfadeError, driverCode, messageOf } from '../src/errors.ts';
 import type { Lease } from '../src/databases/sqlite/control.ts';
 import type { Endpoints } from '../src/engine/endpoints.ts';
+import type { SearchAttributeName } from '../src/search-attributes.ts';
 
 /** What a workflow tells each activity. Names of connections only: URLs and paths stay in the worker. */
 export interface Step {
@@ -22,6 +23,8 @@ export interface ActivityDependencies {
   endpoints(source: string, target: string): Endpoints;
   /** Task queue of this host, which has the source's file. */
   hostQueue: string;
+  /** The search attributes that the namespace has now. @throws where the server does not answer */
+  knownAttributes(): Promise<SearchAttributeName[]>;
 }
 
 const HEARTBEAT_MS = 2_000;

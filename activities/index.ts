@@ -33,6 +33,7 @@ import { stageFigures } from '../src/engine/traffic.ts';
 import { awaitCatchUp, verifyRecent, verifyStep } from '../src/engine/verify-step.ts';
 import { verifyDatabases } from '../src/engine/verify.ts';
 import { parseMigrationInput, parseRollbackInput, parseVerifyInput } from '../src/input.ts';
+import type { SearchAttributeName } from '../src/search-attributes.ts';
 import { leaseOf, run, runWhole, type ActivityDependencies, type Step } from './context.ts';
 
 /** What the control rows say of a migration whose workflow may be gone. */
@@ -191,6 +192,8 @@ export function createActivities(dependencies: ActivityDependencies) {
 
     verifyDatabases: (input: VerifyInput): Promise<Verdict> =>
       runWhole((running) => verifyDatabases({ ...endpointsOf(input), ...input, ...running })),
+
+    knownAttributes: (): Promise<SearchAttributeName[]> => dependencies.knownAttributes(),
 
     findMigration: (input: RollbackInput): Promise<FoundMigration> =>
       run(async () => findMigration(endpointsOf(input)), 'first'),

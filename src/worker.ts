@@ -15,6 +15,7 @@ import { createActivities } from '../activities/index.ts';
 import { resolveSource, resolveTarget } from './connections.ts';
 import { TASK_QUEUE } from './contract.ts';
 import { CrossfadeError, messageOf } from './errors.ts';
+import { knownAttributes, registerAttributes } from './register-attributes.ts';
 import { temporalEnvironment } from './temporal-environment.ts';
 
 export interface WorkerOptions {
@@ -31,6 +32,8 @@ export interface WorkerOptions {
 }
 
 export interface RunningWorkers {
+  /** What these workers have to do without, one line each, for the operator. */
+  notices: string[];
   /** Lets activities stop at their checkpoints, then ends. */
   stop(): Promise<void>;
   /** Rejects if a worker fails; never resolves. */
@@ -90,7 +93,9 @@ export async function createWorkers(options: WorkerOptions): Promise<RunningWork
       targetUrl: resolveTarget(target, env).url,
     }),
     hostQueue,
+    knownAttributes: () => knownAttributes(connection, namespace),
   });
+  const notices = await registerAttributes(connection, namespace);
   const shared = {
     connection,
     namespace,
@@ -113,6 +118,7 @@ export async function createWorkers(options: WorkerOptions): Promise<RunningWork
   // Observed by whoever races it; without an observer a failure shows in stop().
   failed.catch(() => undefined);
   return {
+    notices,
     failed,
     stop: async () => {
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();

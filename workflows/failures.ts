@@ -19,7 +19,7 @@ export function codeOf(error: unknown): string {
   return root instanceof ApplicationFailure ? (root.type ?? '') : '';
 }
 
-/** Awaits the first step of a workflow and fails it with the step's own error, which names the input's fault. */
+/** Awaits a step on which the whole run depends, and fails with the step's own error, which says why in one line. */
 export async function accepted<T>(step: Promise<T>): Promise<T> {
   try {
     return await step;

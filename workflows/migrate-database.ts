@@ -8,9 +8,11 @@ import type {
   StageRecord,
 } from '../src/contract.ts';
 import { judgeStage } from '../src/gates.ts';
+import { verdictLine } from '../src/verdict-text.ts';
 import { Background } from './background.ts';
 import { accepted, codeOf, reasonOf, rootOf } from './failures.ts';
 import { controlSteps, entry, longSteps, switchSteps } from './policies.ts';
+import { recordVerdict } from './record-verdict.ts';
 import { rollBack, type Compensation } from './roll-back.ts';
 import { Run } from './run.ts';
 
@@ -149,13 +151,8 @@ class Migration {
       ]),
     );
     this.run.status.verdict = verdict;
-    if (verdict.equal) return;
-    const first = verdict.mismatches[0];
-    const example = first === undefined ? '' : `: table "${first.table}", key ${first.key}, ${first.kind}`;
-    throw ApplicationFailure.nonRetryable(
-      `the databases differ: ${verdict.mismatchCount} mismatches, ${verdict.quarantined} rows in quarantine${example}`,
-      'Mismatch',
-    );
+    await recordVerdict(verdict.equal ? 'equal' : 'different', verdict.mismatchCount);
+    if (!verdict.equal) throw ApplicationFailure.nonRetryable(verdictLine(verdict), 'Mismatch');
   }
 
   private async shiftReads(): Promise<void> {

@@ -1,4 +1,4 @@
-/** The three kinds of activities, by how long they may take and how soon a dead worker is noticed. */
+/** The kinds of activities, by how long they may take and how soon a dead worker is noticed. */
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 
@@ -39,6 +39,14 @@ export function switchSteps(taskQueue: string) {
     heartbeatTimeout: '10s',
   });
 }
+
+/** A step that a run can do without: given up where it takes longer than anyone would wait for it. */
+export const dispensable = proxyActivities<Activities>({
+  cancellationType,
+  retry,
+  startToCloseTimeout: '10s',
+  scheduleToCloseTimeout: '30s',
+});
 
 /** The first step of every workflow, on the workflow's own queue: it finds out which host has the source. */
 export const entry = proxyActivities<Activities>({

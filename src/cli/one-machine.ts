@@ -71,6 +71,7 @@ export async function onOneMachine(
         const env = local ? withoutTemporal(databases.env) : databases.env;
         const workers = await createWorkers({ address, namespace, env, logLevel: 'error' });
         later(() => workers.stop());
+        for (const notice of workers.notices) say(notice);
         failures.push(workers.failed);
       } else {
         say(`process ${server.owner} is at it already: watching`);

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import { CrossfadeError, messageOf } from '../errors.ts';
+import { SEARCH_ATTRIBUTES } from '../search-attributes.ts';
 import { temporalEnvironment, type TemporalEnvironment } from '../temporal-environment.ts';
 import { privateDirectory } from './directories.ts';
 import { freePorts } from './free-ports.ts';
@@ -14,9 +15,6 @@ import { temporalProgram } from './temporal-program.ts';
 const NAMESPACE = 'default';
 const START_MS = 60_000;
 const GRACE_MS = 5_000;
-
-/** What the workflows may set; a server that does not know one fails every workflow task that sets it. */
-const SEARCH_ATTRIBUTES: Record<string, string> = { MigrationPhase: 'Keyword' };
 
 export interface TemporalOptions {
   env?: NodeJS.ProcessEnv;

@@ -31,6 +31,7 @@ Example:
         io.stderr.write(
           `crossfade: working on queue "${taskQueue}" of ${address}, namespace "${namespace}"\n`,
         );
+        for (const notice of workers.notices) io.stderr.write(`crossfade: ${notice}\n`);
         let forget = (): void => undefined;
         const stopped = new Promise<void>((resolve) => (forget = io.onInterrupt(resolve)));
         try {

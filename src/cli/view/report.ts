@@ -1,9 +1,9 @@
 /** What a finished run has done, for people. */
 import type { CutoverReport, MigrationReport } from '../../contract.ts';
+import { mismatchText } from '../../verdict-text.ts';
 import { box, labelled } from './box.ts';
 import { bytes, count, counted, duration, fit, gateText, plain, spread, wrap, type Paint } from './format.ts';
 import { phaseName } from './phases.ts';
-import { mismatchText } from './verdict.ts';
 
 /** @param width cells of the terminal @returns text without a trailing newline */
 export function renderReport(report: MigrationReport, width = 80, paint: Paint = plain): string {

@@ -1,12 +1,7 @@
 /** A verdict for people: each table, and the differences one below the other. */
-import type { Mismatch, Verdict } from '../../contract.ts';
+import type { Verdict } from '../../contract.ts';
+import { mismatchText } from '../../verdict-text.ts';
 import { count, counted, duration, fit, plain, wrap, type Paint } from './format.ts';
-
-const KINDS: Record<Mismatch['kind'], string> = {
-  'missing-on-secondary': 'is missing on the secondary',
-  'missing-on-primary': 'is missing on the primary',
-  different: 'differs',
-};
 
 /** @returns text without a trailing newline */
 export function renderVerdict(verdict: Verdict, width = 80, paint: Paint = plain): string {
@@ -34,12 +29,4 @@ export function renderVerdict(verdict: Verdict, width = 80, paint: Paint = plain
         ),
   );
   return lines.join('\n');
-}
-
-export function mismatchText({ table, key, kind, column, primary, secondary }: Mismatch): string {
-  const values =
-    column === undefined
-      ? ''
-      : `, column ${column}: ${primary ?? 'NULL'} on the primary, ${secondary ?? 'NULL'} on the secondary`;
-  return `${table} ${key} ${KINDS[kind]}${values}`;
 }
