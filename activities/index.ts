@@ -82,13 +82,18 @@ export function createActivities(dependencies: ActivityDependencies) {
       }, 'first'),
 
     /** Plans; creates the control rows only where nothing stands against the migration. */
-    planMigration: (step: Step, policies: MigrationInput['policies']): Promise<PlanSummary> =>
+    planMigration: (
+      step: Step,
+      policies: MigrationInput['policies'],
+      // A workflow that began before there were overrides gives none.
+      overrides: MigrationInput['overrides'] = {},
+    ): Promise<PlanSummary> =>
       run(async () => {
         const endpoints = endpointsOf(step);
         await checkFree(endpoints, step.migration);
         const db = openSource(endpoints.sourcePath, 'read');
         try {
-          const plan = await planMigration(db, policies);
+          const plan = await planMigration(db, { policies, overrides });
           if (plan.blockers.length === 0) await beginMigration(endpoints, step.migration, plan);
           return summarise(plan);
         } finally {

@@ -69,7 +69,7 @@ export class Bench {
     const db = openSource(path, 'read');
     try {
       const generated = performance.now();
-      const plan = await planMigration(db, DEFAULT_INPUT.policies);
+      const plan = await planMigration(db, DEFAULT_INPUT);
       if (plan.blockers.length > 0) throw new Error(JSON.stringify(plan.blockers));
       this.log(
         `generated ${count(rows)} rows, ${mebibytes(bytes)}, in ${seconds(generated - started)}; ` +

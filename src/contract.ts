@@ -1,7 +1,10 @@
 /**
  * The types that cross a boundary: workflow input, plan, progress, verdicts, reports, and the strategy's defaults.
- * Plain JSON only, no imports: workflows, activities, router and command line all use this file.
+ * Plain JSON only, and nothing that a workflow may not import: workflows, activities, router and command line all use this file.
  */
+import { DEFAULT_POLICIES, type Overrides, type Policies } from './choices.ts';
+
+export type { Overrides, Policies } from './choices.ts';
 
 /** The phases of `migrateDatabase`, in order. */
 export const PHASES = [
@@ -23,18 +26,6 @@ export type Phase = (typeof PHASES)[number];
 /** Which of the two databases: the source is SQLite, the target PostgreSQL, whichever is primary. */
 export type Side = 'source' | 'target';
 
-/** What the operator may choose when the plan meets something that has no exact form on the target. */
-export interface Policies {
-  /** The application's SQLite triggers: `drop` leaves them out of the target. */
-  triggers: 'refuse' | 'drop';
-  /** Virtual tables (FTS, R-tree): `skip` leaves them out of the target. */
-  virtualTables: 'refuse' | 'skip';
-  /** Names on the target: `exact` as the source spells them, or `lower` so that unquoted names find them. */
-  identifiers: 'exact' | 'lower';
-  /** Generated columns whose expression has no certain meaning on the target: `leave-out` leaves them out of it. */
-  generatedColumns: 'refuse' | 'leave-out';
-}
-
 /** The whole input of `migrateDatabase`, defaults filled in. Durations are milliseconds unless the name says otherwise. */
 export interface MigrationInput {
   /** Name of the source connection; the worker resolves it from its own environment or configuration file. */
@@ -42,6 +33,8 @@ export interface MigrationInput {
   /** Name of the target connection. */
   target: string;
   policies: Policies;
+  /** Choices for single tables and columns. */
+  overrides: Overrides;
   capture: {
     /** The change log keeps so many rows; a migration that falls further behind has to begin again. */
     maxLogRows: number;
@@ -101,7 +94,8 @@ export interface MigrationInput {
 export const DEFAULT_INPUT: MigrationInput = {
   source: 'source',
   target: 'target',
-  policies: { triggers: 'refuse', virtualTables: 'refuse', generatedColumns: 'refuse', identifiers: 'exact' },
+  policies: DEFAULT_POLICIES,
+  overrides: {},
   capture: { maxLogRows: 20_000_000 },
   copy: { batchRows: 1_000, batchBytes: 2 * 1024 * 1024, maxRowsPerSecond: 0, parallel: 2 },
   verify: { mode: 'full', sampleRows: 100 },

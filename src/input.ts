@@ -3,12 +3,14 @@
  * so that a workflow may use it before anything else happens.
  */
 import {
-  DEFAULT_INPUT,
-  type MigrationInput,
+  OVERRIDE_TYPES,
+  type ColumnOverride,
+  type Overrides,
   type Policies,
-  type RollbackInput,
-  type VerifyInput,
-} from './contract.ts';
+  type TableOverride,
+} from './choices.ts';
+import { closestName } from './closest-name.ts';
+import { DEFAULT_INPUT, type MigrationInput, type RollbackInput, type VerifyInput } from './contract.ts';
 import { parseDuration } from './duration.ts';
 import { CrossfadeError } from './errors.ts';
 
@@ -56,6 +58,19 @@ const migration = fields<MigrationInput>(
         generatedColumns: oneOf('refuse', 'leave-out'),
       },
       D.policies,
+    ),
+    overrides: byName<Overrides>(
+      'table',
+      fields<TableOverride>(
+        {
+          skip: flag,
+          columns: byName<TableOverride['columns']>(
+            'column',
+            fields<ColumnOverride>({ type: oneOf(...OVERRIDE_TYPES) }, {} as ColumnOverride),
+          ),
+        },
+        { skip: false, columns: {} },
+      ),
     ),
     copy: fields<MigrationInput['copy']>(
       {
@@ -116,7 +131,9 @@ function fields<T extends object>(checks: { [K in keyof T]-?: Check<T[K]> }, def
     }
     for (const name of Object.keys(value)) {
       if (names.includes(name as keyof T & string)) continue;
-      const meant = names.find((known) => known.toLowerCase().startsWith(name.toLowerCase().slice(0, 5)));
+      const meant =
+        names.find((known) => known.toLowerCase().startsWith(name.toLowerCase().slice(0, 5))) ??
+        closestName(name, names);
       throw new CrossfadeError(
         'InvalidInput',
         `the input has an unknown field "${shortened(below(path, name))}"` +
@@ -133,6 +150,19 @@ function fields<T extends object>(checks: { [K in keyof T]-?: Check<T[K]> }, def
       result[name] = checks[name](item === undefined ? defaults[name] : item, below(path, name));
     }
     return result;
+  };
+}
+
+/** An object whose names are the operator's own, each with a value of one kind. */
+function byName<T extends Record<string, unknown>>(what: string, check: Check<T[string]>): Check<T> {
+  return (value, path) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw invalid(path, value, `one JSON object with a field per ${what}, called as the ${what} is`);
+    }
+    // Not assigned one by one: a table may be called __proto__.
+    return Object.fromEntries(
+      Object.entries(value).map(([name, item]) => [name, check(item, below(path, name))]),
+    ) as T;
   };
 }
 

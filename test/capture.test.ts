@@ -130,7 +130,10 @@ async function captured(
 ): Promise<{ db: Database.Database; plan: Plan }> {
   const db = new Database(':memory:');
   db.exec(schema);
-  const plan = await planMigration(db, { ...DEFAULT_INPUT.policies, triggers: 'drop' });
+  const plan = await planMigration(db, {
+    policies: { ...DEFAULT_INPUT.policies, triggers: 'drop' },
+    overrides: {},
+  });
   createControl(db, 'test', 2);
   installCapture(db, plan.tables, maxLogRows);
   return { db, plan };

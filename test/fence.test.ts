@@ -218,7 +218,9 @@ describe("SQLite's fence", () => {
       CREATE TRIGGER busy AFTER UPDATE ON t BEGIN INSERT OR REPLACE INTO child VALUES ('from trigger', NEW.id); END;
       INSERT INTO t VALUES (1, 'a'), (2, 'b'); INSERT INTO child VALUES ('c', 1);
     `);
-    tables = (await planMigration(ours, { ...DEFAULT_INPUT.policies, triggers: 'drop' })).tables;
+    tables = (
+      await planMigration(ours, { policies: { ...DEFAULT_INPUT.policies, triggers: 'drop' }, overrides: {} })
+    ).tables;
     createControl(ours, 'test', 1);
     app = new Database(join(folder, 'app.sqlite'), { timeout: 0 });
     app.pragma('foreign_keys = ON');

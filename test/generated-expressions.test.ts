@@ -3,9 +3,10 @@ import Database from 'better-sqlite3';
 import pg from 'pg';
 import type { Value } from '../src/databases/adapter.ts';
 import { createTableSql } from '../src/databases/postgres/ddl.ts';
+import { DEFAULT_INPUT } from '../src/contract.ts';
 import { planMigration } from '../src/engine/plan.ts';
 import { postgresParams } from '../src/router/values.ts';
-import { brief, planOf, REFUSE, seededRandom, table } from './support/plan.ts';
+import { brief, planOf, seededRandom, table } from './support/plan.ts';
 import { createTestDatabase } from './support/postgres.ts';
 import { differences } from './support/same.ts';
 
@@ -223,7 +224,7 @@ it('have the same values', async () => {
         `CREATE TABLE t${k} (${declared}, g ${type} GENERATED ALWAYS AS (${expression}) ${stored}); INSERT INTO t${k} SELECT * FROM base`,
       );
     }
-    const plan = await planMigration(db, REFUSE);
+    const plan = await planMigration(db, DEFAULT_INPUT);
     expect(plan.blockers.map(({ message }) => message)).toEqual([]);
     const copied = names.join(', ');
     await client.query(createTableSql(table(plan, 'base')));

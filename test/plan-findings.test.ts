@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { schemaFingerprint } from '../src/databases/sqlite/fingerprint.ts';
+import { DEFAULT_INPUT } from '../src/contract.ts';
 import { planMigration } from '../src/engine/plan.ts';
 import { brief, planOf, REFUSE, table } from './support/plan.ts';
 
@@ -131,7 +132,7 @@ describe('the plan as a whole', () => {
       db.exec(`CREATE TABLE b (id INTEGER PRIMARY KEY, x); CREATE TABLE a (k TEXT PRIMARY KEY) WITHOUT ROWID; CREATE TABLE C (u INT NOT NULL UNIQUE);
         INSERT INTO b (x) VALUES ('1234567890'), ('12'); INSERT INTO a VALUES ('k')`);
       const progress: number[] = [];
-      const plan = await planMigration(db, REFUSE, (rows) => progress.push(rows));
+      const plan = await planMigration(db, DEFAULT_INPUT, (rows) => progress.push(rows));
       expect(
         plan.tables.map((t) => [t.id, t.name, t.rows, t.largestRow, t.key, t.rowidAlias, t.withoutRowid]),
       ).toEqual([
@@ -162,12 +163,14 @@ describe('the plan as a whole', () => {
       db.pragma('journal_mode = WAL');
       db.exec('CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)');
       let changes = 0;
-      const once = await planMigration(db, REFUSE, () => {
+      const once = await planMigration(db, DEFAULT_INPUT, () => {
         if (changes++ === 0)
           db.exec('CREATE TABLE later (id INTEGER PRIMARY KEY); ALTER TABLE t RENAME TO renamed');
       });
       expect(once.tables.map((t) => t.name)).toEqual(['later', 'renamed']);
-      const never = planMigration(db, REFUSE, () => db.exec(`ALTER TABLE renamed ADD COLUMN c${changes++}`));
+      const never = planMigration(db, DEFAULT_INPUT, () =>
+        db.exec(`ALTER TABLE renamed ADD COLUMN c${changes++}`),
+      );
       await expect(never).rejects.toMatchObject({ code: 'SchemaChanged' });
     } finally {
       db.close();
@@ -186,7 +189,7 @@ describe('the plan as a whole', () => {
         WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 20000) INSERT INTO t SELECT i, 'x' FROM c`);
       const insert = writer.prepare(`INSERT OR REPLACE INTO t VALUES (?, 'y')`);
       writer.exec('BEGIN IMMEDIATE; DELETE FROM t WHERE id = 5');
-      const plan = await planMigration(reader, REFUSE, (rows) => {
+      const plan = await planMigration(reader, DEFAULT_INPUT, (rows) => {
         if (writer.inTransaction) writer.exec('COMMIT');
         insert.run(20_000 + rows);
       });

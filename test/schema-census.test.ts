@@ -96,7 +96,7 @@ describe('tableFacts', () => {
     let turns = 0;
     const turn = setInterval(() => turns++, 0);
     const steps: number[] = [];
-    const all = await tableFacts(db, source('t'), (rows) => steps.push(rows)).finally(() =>
+    const all = await tableFacts(db, source('t'), { onRows: (rows) => steps.push(rows) }).finally(() =>
       clearInterval(turn),
     );
     expect(all.rows).toBe(20_003);

@@ -88,6 +88,7 @@ class Migration {
     const plan = await this.long.planMigration.executeWithOptions({ summary: 'read schema and census' }, [
       this.run.step(),
       this.input.policies,
+      this.input.overrides,
     ]);
     this.run.status.plan = plan;
     if (plan.blockerCount === 0) return;

@@ -2,13 +2,15 @@
  * Chooses how a source column is held on the target: the first kind, in an order that the declared type sets, that
  * gives back every value found and the column's default, with its storage class.
  */
+import type { OverrideType } from '../choices.ts';
 import type { ColumnKind } from '../contract.ts';
+import type { Affinity } from '../databases/sqlite/affinity.ts';
 import type { ColumnFacts } from '../databases/sqlite/census.ts';
 import { isBoolean, isDate, isDatetime, isDecimal, isJson } from '../databases/sqlite/declared.ts';
 import type { SourceColumn } from '../databases/sqlite/schema.ts';
 import { defaultSql, type SourceDefault } from './defaults.ts';
 
-export const TARGET_TYPES: Record<ColumnKind, string> = {
+export const TARGET_TYPES: Record<ColumnKind, OverrideType> = {
   bigint: 'bigint',
   double: 'double precision',
   numeric: 'numeric',
@@ -32,12 +34,15 @@ export interface ColumnCase {
   keyed: boolean;
   /** The rowid under this name, which SQLite keeps to integers. */
   rowid: boolean;
+  /** Of a STRICT table: SQLite refuses other storage classes than that of the declared type. */
+  strict: boolean;
 }
 
 /** What stands against every kind. */
 interface Obstacle {
-  code: 'mixed-classes' | 'inexact-number';
-  count: number;
+  code: 'mixed-classes' | 'inexact-number' | 'override';
+  /** Values that stand against it; absent where it is not the values. */
+  count?: number;
   /** What was found, without the column's name. */
   what: string;
   /** What the operator can do. */
@@ -52,13 +57,13 @@ export interface Choice {
 }
 
 /** Number of the column's values, NULL aside. */
-function valueCount(facts: ColumnFacts): number {
+export function valueCount(facts: ColumnFacts): number {
   return facts.integers + facts.reals + facts.texts + facts.blobs;
 }
 
 export function chooseKind(subject: ColumnCase): Choice {
   const order = preferredKinds(subject);
-  const holding = order.filter((kind) => holds(kind, subject));
+  const holding = order.filter((kind) => holds(kind, subject) && isTold(kind, subject));
   const withDefault = holding.filter((candidate) => holdsDefault(candidate, subject));
   // Where NULL is not allowed, every insert that relies on a lost default would fail: one text for both classes is better.
   const kind = withDefault.find((candidate) => candidate !== 'mixed' || subject.column.notNull) ?? holding[0];
@@ -67,39 +72,75 @@ export function chooseKind(subject: ColumnCase): Choice {
   return { kind: order[0]!, why: obstacle.what, obstacle };
 }
 
-/** Does the kind give back every value of the column? */
+/** Does the kind give back every value of the column, and what the source may hold there later? */
 export function holds(kind: ColumnKind, subject: ColumnCase): boolean {
-  const { column, facts, default: value, indexed, keyed, rowid } = subject;
-  const values = valueCount(facts);
-  const texts = facts.texts === values && facts.nulTexts === 0 && facts.invalidTexts === 0;
+  return impossible(kind, subject) === null && fittingCount(kind, subject) === valueCount(subject.facts);
+}
+
+/** Number of the column's values that the kind gives back, with their storage class. */
+export function fittingCount(kind: ColumnKind, { column, facts, keyed }: ColumnCase): number {
   switch (kind) {
     case 'bigint':
-      return column.affinity !== 'REAL' && facts.integers === values;
+      return facts.integers;
     case 'boolean':
-      return isBoolean(column.declared) && facts.bits === values;
+      return facts.bits;
     case 'numeric':
-      return isNumeric(column) && facts.integers + facts.decimals === values;
+      return facts.integers + facts.decimals;
     case 'double':
       // A NUMERIC column makes an integer of every integral real by itself, so one double stands for both classes.
-      if (isNumeric(column)) return facts.integers + facts.reals === values && facts.beyondDouble === 0;
-      return facts.reals === values;
+      return isNumeric(column) ? facts.integers + facts.reals - facts.beyondDouble : facts.reals;
     case 'text':
-      return texts;
+      return facts.texts - facts.nulTexts - facts.invalidTexts;
     case 'json':
-      return texts && !indexed && isJson(column.declared) && isNumeric(column) && facts.jsons === values;
+      return Math.max(0, facts.jsons - facts.invalidTexts);
     case 'timestamp':
-      return texts && facts.datetimes === values && (values > 0 || changesAs('timestamp', value));
+      return facts.datetimes;
     case 'date':
-      return texts && facts.dates === values && (values > 0 || changesAs('date', value));
+      return facts.dates;
     case 'bytea':
-      return facts.blobs === values;
+      return facts.blobs;
     case 'mixed':
       // A real has no certain spelling, by which a row could be found again.
-      return values > 0 && !rowid && (!keyed || facts.reals === 0);
+      return valueCount(facts) - (keyed ? facts.reals : 0);
   }
 }
 
+/** Affinities by which SQLite would store a value of the kind in another storage class. */
+const CONVERTING: Partial<Record<ColumnKind, Affinity[]>> = {
+  bigint: ['TEXT', 'REAL'],
+  boolean: ['TEXT', 'REAL'],
+  // Without an affinity 5 and 5.0 are two values.
+  numeric: ['TEXT', 'REAL', 'BLOB'],
+  double: ['TEXT'],
+};
+
+const STRICT_KINDS: Partial<Record<Affinity, ColumnKind[]>> = {
+  INTEGER: ['bigint', 'boolean', 'mixed'],
+  REAL: ['double', 'mixed'],
+  TEXT: ['text', 'json', 'timestamp', 'date', 'mixed'],
+};
+
+/** Why the column can never be held so, whatever its values; null where it can. */
+export function impossible(kind: ColumnKind, { column, indexed, rowid, strict }: ColumnCase): string | null {
+  if (rowid) return kind === 'bigint' ? null : 'it is the row number, which the target numbers as bigint';
+  if (kind === 'json' && indexed) {
+    return `it is part of a key, an index or a foreign key, and PostgreSQL cannot compare ${kind}`;
+  }
+  if (strict && STRICT_KINDS[column.affinity]?.includes(kind) === false) {
+    return `its table is STRICT, and SQLite would refuse such a value in a ${column.declared} column`;
+  }
+  if (CONVERTING[kind]?.includes(column.affinity)) {
+    return `SQLite would store such a value otherwise in a column of affinity ${column.affinity}`;
+  }
+  return null;
+}
+
 /** Without values, only a default such as CURRENT_TIMESTAMP tells which of the forms of a date the application uses. */
+function isTold(kind: ColumnKind, { facts, default: value }: ColumnCase): boolean {
+  if (valueCount(facts) > 0) return true;
+  return kind === 'timestamp' || kind === 'date' ? changesAs(kind, value) : kind !== 'mixed';
+}
+
 function changesAs(kind: ColumnKind, value: SourceDefault): boolean {
   return value.type === 'changing' && value.sql[kind] !== undefined;
 }

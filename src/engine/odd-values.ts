@@ -1,8 +1,9 @@
 /** Conditions that find, among the values of a column, those that keep it from a plain type. */
 import { quoted } from '../databases/identifiers.ts';
-import { storedAsDecimal, type ColumnFacts } from '../databases/sqlite/census-sql.ts';
+import type { ColumnKind } from '../contract.ts';
+import { fittingSql, storedAsDecimal, type ColumnFacts } from '../databases/sqlite/census-sql.ts';
 import { IS_PLAIN_TEXT } from '../databases/sqlite/encode.ts';
-import type { SourceColumn } from '../databases/sqlite/schema.ts';
+import type { SourceColumn, SourceTable } from '../databases/sqlite/schema.ts';
 import { mixedCode } from './column-types.ts';
 
 /** SQL over the alias `t`, and how many values meet it. Undefined where each value alone would be plain. */
@@ -26,6 +27,17 @@ export function oddValues(
     case 'mixed-classes':
       return rarer(c, facts);
   }
+}
+
+/** The rows whose value the kind does not give back; undefined where it is not the values. */
+export function misfits(
+  table: SourceTable,
+  column: SourceColumn,
+  kind: ColumnKind,
+  count: number | undefined,
+): { table: SourceTable; condition: string } | undefined {
+  if (count === undefined) return undefined;
+  return { table, condition: `t.${quoted(column.name)} IS NOT NULL AND NOT ${fittingSql(column, kind)}` };
 }
 
 /** All but the most frequent storage class. */

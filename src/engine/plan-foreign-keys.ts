@@ -17,14 +17,37 @@ export interface ResolvedKey {
   parentColumns: string[];
 }
 
-/** Column choices of one table, by column name. */
-export type Choices = Map<string, { subject: ColumnCase; choice: Choice }>;
+/** A column with the kind that it gets; `fixed` where the operator chose it. */
+interface Chosen {
+  subject: ColumnCase;
+  choice: Choice;
+  fixed?: true;
+}
 
-/** Resolves every foreign key; one that SQLite itself can never enforce is left out with a notice. */
-export function resolveForeignKeys(tables: SourceTable[], findings: Findings): ResolvedKey[] {
+/** Column choices of one table, by column name. */
+export type Choices = Map<string, Chosen>;
+
+/**
+ * Resolves every foreign key; one that SQLite itself can never enforce is left out with a notice, and so is one to a table
+ * that stays behind.
+ * @param skipped lower case names of tables that stay behind
+ */
+export function resolveForeignKeys(
+  tables: SourceTable[],
+  skipped: ReadonlySet<string>,
+  findings: Findings,
+): ResolvedKey[] {
   const resolved: ResolvedKey[] = [];
   for (const child of tables) {
     for (const key of child.foreignKeys) {
+      if (skipped.has(key.parent.toLowerCase())) {
+        findings.note({
+          code: 'foreign-key-left-out',
+          table: child.name,
+          message: `foreign key (${key.columns.join(', ')}) of ${named(child.name)} is left out: ${named(key.parent)} is not migrated, as overrides ask`,
+        });
+        continue;
+      }
       const found = resolve(tables, child, key);
       if (typeof found === 'string') {
         findings.note({
@@ -117,9 +140,8 @@ export function unifyKeyKinds(keys: ResolvedKey[], choices: Map<string, Choices>
     for (const { child, parent } of pairs) {
       if (child === undefined || parent === undefined || child.choice.kind === parent.choice.kind) continue;
       if (child.choice.obstacle !== undefined || parent.choice.obstacle !== undefined) continue;
-      if (canTake(child.subject, parent)) take(child, parent.choice.kind, 'as the key that it refers to');
-      else if (canTake(parent.subject, child))
-        take(parent, child.choice.kind, 'as the key that refers to it');
+      if (canTake(child, parent)) take(child, parent.choice.kind, 'as the key that it refers to');
+      else if (canTake(parent, child)) take(parent, child.choice.kind, 'as the key that refers to it');
       else continue;
       changed = true;
     }
@@ -134,7 +156,7 @@ export function unifyKeyKinds(keys: ResolvedKey[], choices: Map<string, Choices>
       column,
       message:
         `${named(key.child.name, column)} holds ${child.choice.kind} and refers to ` +
-        `${named(key.parent.name, parentColumn)}, which holds ${parent.choice.kind}: store both in one storage class`,
+        `${named(key.parent.name, parentColumn)}, which holds ${parent.choice.kind}: store both in one storage class, or choose one type for both in overrides`,
     });
   }
 }
@@ -143,9 +165,9 @@ export function unifyKeyKinds(keys: ResolvedKey[], choices: Map<string, Choices>
  * May the column be held as the other side is? Of a mixed one only where both store equal values in one storage class:
  * the text '5' in a TEXT column refers to the integer 5 of an INTEGER one, and would stand as another text.
  */
-function canTake(subject: ColumnCase, other: { subject: ColumnCase; choice: Choice }): boolean {
+function canTake({ subject, fixed }: Chosen, other: Chosen): boolean {
   const { kind } = other.choice;
-  if (!holds(kind, subject)) return false;
+  if (fixed || !holds(kind, subject)) return false;
   return kind !== 'mixed' || conversion(subject) === conversion(other.subject);
 }
 
@@ -153,7 +175,7 @@ function conversion({ column }: ColumnCase): string {
   return column.affinity === 'INTEGER' ? 'NUMERIC' : column.affinity;
 }
 
-function take(side: { subject: ColumnCase; choice: Choice }, kind: ColumnKind, why: string): void {
+function take(side: Chosen, kind: ColumnKind, why: string): void {
   side.choice = { kind, why: `${side.choice.why}; ${kind} ${why}` };
 }
 

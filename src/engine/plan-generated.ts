@@ -52,7 +52,7 @@ export async function planGenerated(
     });
     if (translated.length === 0) break;
     const columns = translated.map(({ column }) => column);
-    const found = await tableFacts(db, table, undefined, columns);
+    const found = await tableFacts(db, table, { columns });
     facts.largestRow += found.largestRow;
     for (const { column, forms } of translated) {
       const subject: ColumnCase = {
@@ -62,6 +62,7 @@ export async function planGenerated(
         indexed: true,
         keyed: false,
         rowid: false,
+        strict: table.strict,
       };
       const form = fitting(subject, forms);
       if (form === null) {

@@ -1,6 +1,6 @@
 /** The plan: what every table, column, index and constraint of the source becomes, and what stands against it. */
 import type Database from 'better-sqlite3';
-import type { ColumnPlan, Plan, Policies, TablePlan } from '../contract.ts';
+import type { ColumnKind, ColumnPlan, MigrationInput, Plan, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { tableFacts, type TableFacts } from '../databases/sqlite/census.ts';
 import { sourceError } from '../databases/sqlite/connection.ts';
@@ -13,7 +13,8 @@ import { checksFor } from './checks.ts';
 import { chooseKind, mixedCode, TARGET_TYPES } from './column-types.ts';
 import { defaultSql, readDefault } from './defaults.ts';
 import { Findings, named } from './findings.ts';
-import { oddValues } from './odd-values.ts';
+import { misfits, oddValues } from './odd-values.ts';
+import { chosen, reportSkipped, resolveOverrides, type Resolved } from './overrides.ts';
 import { planChecks } from './plan-checks.ts';
 import {
   planForeignKeys,
@@ -30,20 +31,23 @@ import { freeName, renamed, reserveNames, type ReservedNames, type TargetNames }
 /** How often a plan is begun again because the schema changed under it. */
 const ATTEMPTS = 3;
 
+/** What the operator chose. */
+export type PlanChoices = Pick<MigrationInput, 'policies' | 'overrides'>;
+
 /**
  * Reads the schema and takes the census of every row, in short steps. Changes nothing.
  * @param onProgress told the number of rows counted so far
- * @throws CrossfadeError SourceBusy, SourceNotSqlite, SchemaChanged
+ * @throws CrossfadeError SourceBusy, SourceNotSqlite, SchemaChanged; InvalidInput where an override names what is not there
  */
 export async function planMigration(
   db: Database.Database,
-  policies: Policies,
+  choices: PlanChoices,
   onProgress?: (rows: number) => void,
 ): Promise<Plan> {
   try {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const fingerprint = schemaFingerprint(db);
-      const plan = await planOnce(db, fingerprint, policies, onProgress).catch((error: unknown) => {
+      const plan = await planOnce(db, fingerprint, choices, onProgress).catch((error: unknown) => {
         // A table or column that is gone fails as any SQL error does; only the fingerprint tells why.
         if (schemaFingerprint(db) === fingerprint) throw error;
         return null;
@@ -62,24 +66,31 @@ export async function planMigration(
 async function planOnce(
   db: Database.Database,
   fingerprint: string,
-  policies: Policies,
+  choices: PlanChoices,
   onProgress?: (rows: number) => void,
 ): Promise<Plan> {
+  const { policies } = choices;
   const findings = new Findings();
-  const schema = readSchema(db);
+  const whole = readSchema(db);
+  const overrides = resolveOverrides(whole, choices.overrides);
+  const schema = withoutSkipped(whole, overrides);
+  reportSkipped(whole, overrides, findings);
   reportSchema(db, schema, policies, findings);
-  const facts = await census(db, schema, findings, onProgress);
+  const facts = await census(db, schema, overrides, findings, onProgress);
   const tables = schema.tables.filter((table) => facts.has(table.name));
 
-  const keys = resolveForeignKeys(tables, findings);
-  const choices = new Map(
-    tables.map((table) => [table.name, choicesOf(table, facts.get(table.name)!, keys)]),
+  const keys = resolveForeignKeys(tables, overrides.skipped, findings);
+  const kinds = new Map(
+    tables.map((table) => [
+      table.name,
+      choicesOf(table, facts.get(table.name)!, keys, overrides.kindsOf(table)),
+    ]),
   );
-  unifyKeyKinds(keys, choices, findings);
+  unifyKeyKinds(keys, kinds, findings);
   const names = reserveNames(tables, policies.identifiers);
   const generated = new Map<string, GeneratedPlans>();
   for (const table of tables) {
-    const [found, chosen] = [facts.get(table.name)!, choices.get(table.name)!];
+    const [found, chosen] = [facts.get(table.name)!, kinds.get(table.name)!];
     const plans = await planGenerated(
       db,
       table,
@@ -91,7 +102,7 @@ async function planOnce(
     );
     generated.set(table.name, plans);
   }
-  const possibleKeys = keysOverGenerated(keys, generated, choices, findings);
+  const possibleKeys = keysOverGenerated(keys, generated, kinds, findings);
 
   const plans: TablePlan[] = [];
   for (const [i, table] of tables.entries()) {
@@ -99,7 +110,7 @@ async function planOnce(
       i + 1,
       table,
       facts.get(table.name)!,
-      choices.get(table.name)!,
+      kinds.get(table.name)!,
       generated.get(table.name)!,
       schema,
       names,
@@ -127,9 +138,21 @@ async function planOnce(
   };
 }
 
+/** The schema without the tables that stay behind; triggers on them stay with them. */
+function withoutSkipped(schema: SourceSchema, { skipped }: Resolved): SourceSchema {
+  const stays = (name: string): boolean => skipped.has(name.toLowerCase());
+  return {
+    ...schema,
+    tables: schema.tables.filter(({ name }) => !stays(name)),
+    virtualTables: schema.virtualTables.filter(({ name }) => !stays(name)),
+    triggers: schema.triggers.filter(({ table }) => !stays(table)),
+  };
+}
+
 async function census(
   db: Database.Database,
   schema: SourceSchema,
+  overrides: Resolved,
   findings: Findings,
   onProgress?: (rows: number) => void,
 ): Promise<Map<string, TableFacts>> {
@@ -144,9 +167,12 @@ async function census(
       });
       continue;
     }
-    const found = await tableFacts(db, table, (rows) => {
-      counted += rows;
-      onProgress?.(counted);
+    const found = await tableFacts(db, table, {
+      wanted: overrides.kindsOf(table),
+      onRows: (rows) => {
+        counted += rows;
+        onProgress?.(counted);
+      },
     });
     facts.set(table.name, found);
   }
@@ -154,7 +180,12 @@ async function census(
 }
 
 /** Chooses a kind for every column of a table that is copied. */
-function choicesOf(table: SourceTable, facts: TableFacts, keys: ResolvedKey[]): Choices {
+function choicesOf(
+  table: SourceTable,
+  facts: TableFacts,
+  keys: ResolvedKey[],
+  wanted: ReadonlyMap<string, ColumnKind>,
+): Choices {
   const indexed = new Set([
     ...table.primaryKey,
     ...table.indexes.flatMap((index) => index.terms.map((term) => term.column)),
@@ -172,8 +203,16 @@ function choicesOf(table: SourceTable, facts: TableFacts, keys: ResolvedKey[]): 
       indexed: indexed.has(column.name),
       keyed: key.includes(column.name),
       rowid: table.rowidAlias && column.name === table.primaryKey[0],
+      strict: table.strict,
     };
-    choices.set(column.name, { subject, choice: chooseKind(subject) });
+    const own = chooseKind(subject);
+    const kind = wanted.get(column.name);
+    choices.set(
+      column.name,
+      kind === undefined
+        ? { subject, choice: own }
+        : { subject, choice: chosen(kind, own, subject), fixed: true },
+    );
   }
   return choices;
 }
@@ -196,7 +235,10 @@ function planTable(
     if (choice.obstacle !== undefined) {
       const { code, count, what, remedy } = choice.obstacle;
       const message = `${named(table.name, column.name)}: ${what}; ${remedy}`;
-      findings.block({ code, table: table.name, column: column.name, count, message }, rows);
+      findings.block(
+        { code, table: table.name, column: column.name, ...(count === undefined ? {} : { count }), message },
+        code === 'override' ? misfits(table, column, choice.kind, count) : rows,
+      );
     }
     if (choice.kind === 'mixed' && choice.obstacle === undefined) {
       findings.note(

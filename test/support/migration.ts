@@ -78,10 +78,11 @@ export class TestMigration {
   async begin(
     policies: Policies = DEFAULT_INPUT.policies,
     capture: MigrationInput['capture'] = DEFAULT_INPUT.capture,
+    overrides: MigrationInput['overrides'] = {},
   ): Promise<void> {
     const db = openSource(this.endpoints.sourcePath, 'read');
     try {
-      this.plan = await planMigration(db, policies);
+      this.plan = await planMigration(db, { policies, overrides });
     } finally {
       db.close();
     }

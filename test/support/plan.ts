@@ -4,6 +4,7 @@ import {
   DEFAULT_INPUT,
   type ColumnPlan,
   type Finding,
+  type MigrationInput,
   type Plan,
   type Policies,
   type TablePlan,
@@ -14,12 +15,16 @@ import { planMigration } from '../../src/engine/plan.ts';
 export const REFUSE: Policies = DEFAULT_INPUT.policies;
 
 /** @param sql statements that make and fill the source */
-export async function planOf(sql: string, policies: Policies = REFUSE): Promise<Plan> {
+export async function planOf(
+  sql: string,
+  policies: Policies = REFUSE,
+  overrides: MigrationInput['overrides'] = {},
+): Promise<Plan> {
   const db = new Database(':memory:');
   try {
     defineFunctions(db);
     db.exec(sql);
-    return await planMigration(db, policies);
+    return await planMigration(db, { policies, overrides });
   } finally {
     db.close();
   }

@@ -14,7 +14,7 @@ const REFUSED = 3;
 export function addPlan(program: Command, action: Action): void {
   withDatabases(program.command('plan'))
     .description('Show what a migration would do, and what stands against it. Changes nothing.')
-    .option('--input <file>', 'settings as JSON, - for standard input: their policies count')
+    .option('--input <file>', 'settings as JSON, - for standard input: policies and overrides count')
     .option('--json', 'the whole plan as JSON')
     .addHelpText(
       'after',
@@ -27,7 +27,7 @@ Example:
     .action(
       action(async (io, options: Options) => {
         const { sourcePath, targetUrl } = databasesOf(options, io.env);
-        const { policies } = parseMigrationInput(await readInput(options.input, io));
+        const { policies, overrides } = parseMigrationInput(await readInput(options.input, io));
         const { openSource } = await import('../../databases/sqlite/connection.ts');
         const { checkFree } = await import('../../engine/begin.ts');
         const { planMigration } = await import('../../engine/plan.ts');
@@ -36,7 +36,7 @@ Example:
         await checkFree({ sourcePath, targetUrl }, '');
         const db = openSource(sourcePath, 'read');
         try {
-          const plan = await planMigration(db, policies);
+          const plan = await planMigration(db, { policies, overrides });
           io.stdout.write(options.json === true ? `${JSON.stringify(plan, null, 2)}\n` : renderPlan(plan));
           return plan.blockers.length > 0 ? REFUSED : 0;
         } finally {

@@ -1,5 +1,7 @@
 /** The questions that the census asks about a column, as SQL aggregates over the alias `t`. */
+import type { ColumnKind } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
+import { IS_PLAIN_TEXT } from './encode.ts';
 import { isBoolean, isDate, isDatetime, isJson } from './declared.ts';
 import type { SourceColumn } from './schema.ts';
 
@@ -53,6 +55,10 @@ function isA(column: SourceColumn, storageClass: StorageClass): string {
   return `typeof(${name(column)}) = '${TYPEOF[storageClass]}'`;
 }
 
+function isNumber(column: SourceColumn): boolean {
+  return column.affinity === 'NUMERIC' || column.affinity === 'INTEGER';
+}
+
 /** The storage classes that a column of this type usually holds: the others are counted only where these do not suffice. */
 function expected(column: SourceColumn): StorageClass[] {
   switch (column.affinity) {
@@ -71,23 +77,55 @@ function expected(column: SourceColumn): StorageClass[] {
   }
 }
 
-/** @param indexed whether the length of the values matters */
-export function firstQuestions(column: SourceColumn, indexed: boolean): Questions {
+/**
+ * @param indexed whether the length of the values matters
+ * @param wanted a kind that is asked for, whatever is declared
+ */
+export function firstQuestions(column: SourceColumn, indexed: boolean, wanted?: ColumnKind): Questions {
   const c = name(column);
-  const classes = expected(column);
+  const count = (kind: ColumnKind): string => `sum(${fittingSql(column, kind)})`;
+  return {
+    values: `count(${c})`,
+    ...classQuestions(column, expected(column)),
+    ...(wanted === 'boolean' || isBoolean(column.declared) ? { bits: count('boolean') } : {}),
+    ...(wanted === 'timestamp' || isDatetime(column.declared) ? { datetimes: count('timestamp') } : {}),
+    ...(wanted === 'date' || isDate(column.declared) ? { dates: count('date') } : {}),
+    ...(wanted === 'json' || isJson(column.declared) ? { jsons: count('json') } : {}),
+    ...(indexed ? { longest: `max(octet_length(${c}))` } : {}),
+  };
+}
+
+/** Of a value that is not NULL: does a column of this kind give it back? A mixed one that is no key gives back everything. */
+export function fittingSql(column: SourceColumn, kind: ColumnKind): string {
+  const c = name(column);
   // A result that equals the text itself proves both its shape and its validity: 2024-02-30 comes back as 03-01. Only
   // the modifier makes 24:00:00 come back as the next day; the plus keeps '0001' from being compared as a number.
   const canonical = (call: string): string =>
-    `sum(${isA(column, 'texts')} AND ${call}(${c}, '+0 days') = ${c} COLLATE BINARY AND +${c} >= '0001')`;
-  return {
-    values: `count(${c})`,
-    ...classQuestions(column, classes),
-    ...(isBoolean(column.declared) ? { bits: `sum(${isA(column, 'integers')} AND ${c} IN (0, 1))` } : {}),
-    ...(isDatetime(column.declared) ? { datetimes: canonical('datetime') } : {}),
-    ...(isDate(column.declared) ? { dates: canonical('date') } : {}),
-    ...(isJson(column.declared) ? { jsons: `sum(${isA(column, 'texts')} AND json_valid(${c}))` } : {}),
-    ...(indexed ? { longest: `max(octet_length(${c}))` } : {}),
-  };
+    `(${isA(column, 'texts')} AND ${call}(${c}, '+0 days') = ${c} COLLATE BINARY AND +${c} >= '0001')`;
+  switch (kind) {
+    case 'bigint':
+      return `(${isA(column, 'integers')})`;
+    case 'boolean':
+      return `(${isA(column, 'integers')} AND ${c} IN (0, 1))`;
+    case 'numeric':
+      return `(${isA(column, 'integers')} OR ${isA(column, 'reals')} AND ${storedAsDecimal(column)})`;
+    case 'double':
+      return isNumber(column)
+        ? `(${isA(column, 'reals')} OR ${isA(column, 'integers')} AND CAST(${c} AS REAL) = ${c})`
+        : `(${isA(column, 'reals')})`;
+    case 'text':
+      return `(${isA(column, 'texts')} AND ${IS_PLAIN_TEXT}(CAST(${c} AS BLOB)))`;
+    case 'json':
+      return `(${isA(column, 'texts')} AND json_valid(${c}))`;
+    case 'timestamp':
+      return canonical('datetime');
+    case 'date':
+      return canonical('date');
+    case 'bytea':
+      return `(${isA(column, 'blobs')})`;
+    case 'mixed':
+      return `(${c} IS NOT NULL)`;
+  }
 }
 
 /** What the first questions left open, where they did not account for every value. */
@@ -102,13 +140,12 @@ export function furtherQuestions(column: SourceColumn): Questions {
 /** Counts of storage classes, and with those of numbers how exact they are. */
 function classQuestions(column: SourceColumn, classes: StorageClass[]): Questions {
   const c = name(column);
-  const number = column.affinity === 'NUMERIC' || column.affinity === 'INTEGER';
   const questions: Questions = {};
   for (const storageClass of classes) questions[storageClass] = `sum(${isA(column, storageClass)})`;
-  if (number && classes.includes('integers')) {
+  if (isNumber(column) && classes.includes('integers')) {
     questions.beyondDouble = `sum(${isA(column, 'integers')} AND CAST(${c} AS REAL) <> ${c})`;
   }
-  if (number && classes.includes('reals')) {
+  if (isNumber(column) && classes.includes('reals')) {
     questions.decimals = `sum(${isA(column, 'reals')} AND ${storedAsDecimal(column)})`;
   }
   return questions;

@@ -5,6 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import type Database from 'better-sqlite3';
+import type { ColumnKind } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
 import {
   firstQuestions,
@@ -28,6 +29,12 @@ export interface TableFacts {
   largestRow: number;
   /** By column name. */
   columns: Map<string, ColumnFacts>;
+}
+
+export interface CensusOptions {
+  onRows?: (rows: number) => void;
+  columns?: SourceColumn[];
+  wanted?: ReadonlyMap<string, ColumnKind>;
 }
 
 /** A column that holds nothing. */
@@ -57,16 +64,17 @@ const COLUMNS_PER_QUERY = 100;
 
 /**
  * Counts the values of the columns of a table.
- * @param onRows told the number of rows of each step
- * @param columns those that are counted: without this, all that are not generated
+ * @param options.onRows told the number of rows of each step
+ * @param options.columns those that are counted: without this, all that are not generated
+ * @param options.wanted kinds that are asked for by column name, whose questions the declared type would not raise
  */
 export async function tableFacts(
   db: Database.Database,
   table: SourceTable,
-  onRows?: (rows: number) => void,
-  columns = table.columns.filter((column) => column.generated === 'no'),
+  { onRows, columns, wanted }: CensusOptions = {},
 ): Promise<TableFacts> {
-  const census = new TableCensus(db, table, columns);
+  const counted = columns ?? table.columns.filter((column) => column.generated === 'no');
+  const census = new TableCensus(db, table, counted, wanted ?? new Map());
   const ranges = rangesOf(db, table);
   const pace = new Pace();
   for (;;) {
@@ -98,7 +106,12 @@ class TableCensus {
   private readonly rowid: ColumnFacts | undefined;
   private readonly statements = new Map<string, Database.Statement<unknown[], unknown[]>>();
 
-  constructor(db: Database.Database, table: SourceTable, columns: SourceColumn[]) {
+  constructor(
+    db: Database.Database,
+    table: SourceTable,
+    columns: SourceColumn[],
+    wanted: ReadonlyMap<string, ColumnKind>,
+  ) {
     this.db = db;
     this.name = table.name;
     const indexed = new Set([
@@ -117,7 +130,7 @@ class TableCensus {
         asked.push({
           column,
           facts,
-          questions: firstQuestions(column, anyIndexed || indexed.has(column.name)),
+          questions: firstQuestions(column, anyIndexed || indexed.has(column.name), wanted.get(column.name)),
         });
     }
     for (let i = 0; i < asked.length; i += COLUMNS_PER_QUERY)

@@ -1,0 +1,121 @@
+/** The operator's overrides, resolved against the schema: which tables stay behind, and which columns get a type of his choice. */
+import type { ColumnKind, Overrides } from '../contract.ts';
+import { closestName } from '../closest-name.ts';
+import { CrossfadeError } from '../errors.ts';
+import type { SourceColumn, SourceSchema, SourceTable } from '../databases/sqlite/schema.ts';
+import { quoted } from '../databases/identifiers.ts';
+import {
+  fittingCount,
+  holds,
+  impossible,
+  TARGET_TYPES,
+  valueCount,
+  type Choice,
+  type ColumnCase,
+} from './column-types.ts';
+import { named, oneLine, type Findings } from './findings.ts';
+
+export interface Resolved {
+  /** Lower case names of the tables that stay behind, virtual ones included. */
+  skipped: ReadonlySet<string>;
+  /** The kind that the operator asked for, by the column's name as the table spells it; empty for most tables. */
+  kindsOf(table: SourceTable): ReadonlyMap<string, ColumnKind>;
+}
+
+/** @throws CrossfadeError InvalidInput where a name is not the schema's, or a column cannot have a type of its own */
+export function resolveOverrides(schema: SourceSchema, overrides: Overrides): Resolved {
+  const skipped = new Set<string>();
+  const kinds = new Map<SourceTable, Map<string, ColumnKind>>();
+  const known = [...schema.tables, ...schema.virtualTables].map(({ name }) => name);
+  for (const [name, { skip, columns }] of Object.entries(overrides)) {
+    const table = schema.tables.find((candidate) => same(candidate.name, name));
+    if (table === undefined && !schema.virtualTables.some((candidate) => same(candidate.name, name))) {
+      throw unknown(`overrides name a table ${quoted(name)} that the source does not have`, name, known);
+    }
+    if (skip) skipped.add(name.toLowerCase());
+    if (Object.keys(columns).length === 0) continue;
+    if (table === undefined) {
+      throw new CrossfadeError(
+        'InvalidInput',
+        `overrides choose types for virtual table ${quoted(name)}, which is never copied: only "skip" has a meaning there`,
+      );
+    }
+    kinds.set(
+      table,
+      new Map(
+        Object.entries(columns).map(([column, { type }]) => [columnOf(table, column).name, KINDS[type]]),
+      ),
+    );
+  }
+  return { skipped, kindsOf: (table) => kinds.get(table) ?? NO_KINDS };
+}
+
+const NO_KINDS: ReadonlyMap<string, ColumnKind> = new Map();
+
+const KINDS = Object.fromEntries(
+  Object.entries(TARGET_TYPES).map(([kind, type]) => [type, kind as ColumnKind]),
+) as Record<(typeof TARGET_TYPES)[ColumnKind], ColumnKind>;
+
+function same(a: string, b: string): boolean {
+  return a.toLowerCase() === b.toLowerCase();
+}
+
+function columnOf(table: SourceTable, name: string): SourceColumn {
+  const column = table.columns.find((candidate) => same(candidate.name, name));
+  if (column === undefined) {
+    throw unknown(
+      `overrides name a column ${quoted(name)} that ${named(table.name)} does not have`,
+      name,
+      table.columns.map((candidate) => candidate.name),
+    );
+  }
+  if (column.generated !== 'no') {
+    throw new CrossfadeError(
+      'InvalidInput',
+      `overrides choose a type for ${named(table.name, column.name)}, which is generated: its type follows from its expression`,
+    );
+  }
+  return column;
+}
+
+function unknown(what: string, name: string, known: string[]): CrossfadeError {
+  const meant = closestName(name, known);
+  const hint = meant === undefined ? `it has ${oneLine(known.join(', '))}` : `is "${meant}" meant?`;
+  return new CrossfadeError('InvalidInput', `${what}: ${hint}`);
+}
+
+/** Tells which tables stay behind. */
+export function reportSkipped(schema: SourceSchema, { skipped }: Resolved, findings: Findings): void {
+  for (const { name } of [...schema.tables, ...schema.virtualTables]) {
+    if (!skipped.has(name.toLowerCase())) continue;
+    findings.note({
+      code: 'table-skipped',
+      table: name,
+      message: `${named(name)} is not migrated, as overrides ask: it stays in the source, where the application may go on to write it`,
+    });
+  }
+}
+
+/**
+ * The choice of the kind that the operator asked for; a blocker where the column can never be held so, or a value does not fit.
+ * @param own what the plan would have chosen
+ */
+export function chosen(kind: ColumnKind, own: Choice, subject: ColumnCase): Choice {
+  const type = TARGET_TYPES[kind];
+  const why = `${type} as overrides ask`;
+  const fits = own.obstacle === undefined ? `what fits is ${TARGET_TYPES[own.kind]}` : own.obstacle.what;
+  const never = impossible(kind, subject);
+  if (never !== null) {
+    const what = `overrides ask for ${type}, but ${never}`;
+    return {
+      kind,
+      why,
+      obstacle: { code: 'override', what, remedy: `${fits}: take the override out or change it` },
+    };
+  }
+  if (holds(kind, subject)) return { kind, why: `${why}; ${own.why}` };
+  const count = valueCount(subject.facts) - fittingCount(kind, subject);
+  const what = `overrides ask for ${type}, and ${count} of its ${valueCount(subject.facts)} values do not fit`;
+  const remedy = `${fits} (${own.why}): change these values, or take the override out or change it`;
+  return { kind, why, obstacle: { code: 'override', count, what, remedy } };
+}
