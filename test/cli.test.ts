@@ -4,32 +4,15 @@ import { join, resolve } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import Database from 'better-sqlite3';
-import { main } from '../src/cli/program.ts';
-import type { Io } from '../src/cli/io.ts';
+import { runCommand, type Result } from './support/command-line.ts';
 import type { End } from './support/fake-migration.ts';
 import { createTestDatabase, type TestDatabase } from './support/postgres.ts';
-
-interface Result {
-  status: number;
-  out: string;
-  err: string;
-}
 
 let folder: string;
 let temporal: string;
 
-/** Runs one command line in this process. */
-async function crossfade(argv: string[], env: NodeJS.ProcessEnv = {}, stdin = ''): Promise<Result> {
-  const result = { status: -1, out: '', err: '' };
-  const io: Io = {
-    env: { PATH: process.env['PATH'], CROSSFADE_HOME: join(folder, 'home'), ...env },
-    stdout: { write: (text) => (result.out += text), columns: 80 },
-    stderr: { write: (text) => (result.err += text) },
-    readStdin: () => Promise.resolve(stdin),
-    onInterrupt: () => () => undefined,
-  };
-  result.status = await main(argv, io);
-  return result;
+function crossfade(argv: string[], env: NodeJS.ProcessEnv = {}, stdin = ''): Promise<Result> {
+  return runCommand(argv, { PATH: process.env['PATH'], CROSSFADE_HOME: join(folder, 'home'), ...env }, stdin);
 }
 
 /** One clear line on standard error, and nothing else. */
@@ -54,6 +37,7 @@ describe('usage', () => {
       'plan',
       'run',
       'verify',
+      'schedule',
       'worker',
       'start',
       'status',
@@ -71,6 +55,7 @@ describe('usage', () => {
     'plan',
     'run',
     'verify',
+    'schedule',
     'worker',
     'start',
     'status',

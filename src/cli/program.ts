@@ -5,6 +5,7 @@ import { addMessageCommands } from './commands/messages.ts';
 import { addPlan } from './commands/plan.ts';
 import { addRollback } from './commands/rollback.ts';
 import { addRun } from './commands/run.ts';
+import { addSchedule } from './commands/schedule.ts';
 import { addStart } from './commands/start.ts';
 import { addStatus } from './commands/status.ts';
 import { addVerify } from './commands/verify.ts';
@@ -49,6 +50,7 @@ export async function main(argv: string[], io: Io): Promise<number> {
   addPlan(program, action);
   addRun(program, action);
   addVerify(program, action);
+  addSchedule(program, action);
   addWorker(program, action);
   addStart(program, action);
   addStatus(program, action);

@@ -16,12 +16,17 @@ const MIN_WIDTH = 60;
 const MAX_WIDTH = 100;
 const SIDES: Record<Side, string> = { source: 'SQLite', target: 'PostgreSQL' };
 
+/** Cells of the screen, its frame of four included, on a terminal of this width. */
+export function screenWidth(width: number): number {
+  return Math.min(MAX_WIDTH, Math.max(MIN_WIDTH, width));
+}
+
 /**
  * One screen of text without a trailing newline.
  * @param width cells of the terminal; the screen takes 60 to 100 of them
  */
 export function renderScreen(snapshot: Snapshot, width: number, paint: Paint = plain): string {
-  const cells = Math.min(MAX_WIDTH, Math.max(MIN_WIDTH, width));
+  const cells = screenWidth(width);
   const inner = cells - 4;
   const { status } = snapshot;
   const title = `${paint(['bold', 'cyan'], 'crossfade')} ${snapshot.title ?? titleOf(snapshot)}`;
@@ -29,8 +34,8 @@ export function renderScreen(snapshot: Snapshot, width: number, paint: Paint = p
     status === undefined
       ? [[snapshot.unanswered ? 'waiting for a worker …' : 'starting …']]
       : [phaseLines(snapshot, status, inner, paint), stateLines(snapshot, status, paint)];
-  const notes = [...noteLines(snapshot, inner, paint), ...(snapshot.extra ?? [])];
-  const frame = box(title, stateOf(snapshot, paint), [...sections, notes], cells, paint);
+  sections.push(noteLines(snapshot, inner, paint), snapshot.extra ?? []);
+  const frame = box(title, stateOf(snapshot, paint), sections, cells, paint);
   // Outside the frame and never cut: terminals make it a link.
   return snapshot.uiUrl === undefined ? frame : `${frame}\n  ${paint('underline', snapshot.uiUrl)}`;
 }

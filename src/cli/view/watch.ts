@@ -75,7 +75,7 @@ export async function takeSnapshot(
   client: Client,
   workflowId: string,
   options: Pick<WatchOptions, 'traffic' | 'extra' | 'title' | 'uiUrl'>,
-): Promise<{ snapshot: Snapshot; running: boolean }> {
+): Promise<{ snapshot: Snapshot; running: boolean; taskQueue: string }> {
   const description = await describe(client, workflowId);
   const { name } = description.status;
   const running = name === 'RUNNING' || name === 'PAUSED' || name === 'CONTINUED_AS_NEW';
@@ -97,7 +97,7 @@ export async function takeSnapshot(
     ...(options.extra === undefined ? {} : { extra: options.extra() }),
     now: Date.now(),
   };
-  return { snapshot, running };
+  return { snapshot, running, taskQueue: description.taskQueue };
 }
 
 async function describe(client: Client, workflowId: string): Promise<WorkflowExecutionDescription> {
