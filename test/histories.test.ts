@@ -23,10 +23,14 @@ describe('recorded histories', () => {
 
   it('are there for every kind of ending', () => {
     expect(NAMES.toSorted()).toEqual([
+      'complete-with-verdict.history',
       'complete.history',
       'killed.history',
       'paused-and-cancelled.history',
       'rolled-back.history',
+      'verification-failed.history',
+      'verified-different.history',
+      'verified-equal.history',
     ]);
   });
 
