@@ -3,7 +3,7 @@
 /** A parameter. Booleans are bound as 1 and 0; `undefined`, dates and plain objects are refused. */
 export type Value = null | number | bigint | string | boolean | Uint8Array;
 
-/** A row as better-sqlite3 returns it; integers are bigint throughout with `safeIntegers`. */
+/** A row as better-sqlite3 returns it, but an integer that no number holds is a bigint; with `safeIntegers` all are. */
 export type Row = Record<string, null | number | bigint | string | Buffer>;
 
 /** One text for both databases, with `?` for each parameter, or a text for each where they cannot be the same. */

@@ -44,7 +44,7 @@ export interface DatabaseConnectionOptions {
   fenceTimeoutMs?: number;
   /** How often statistics are reported into the target; default 1000. */
   reportMs?: number;
-  /** Integers as bigint from both databases, as better-sqlite3's option of that name; default false. */
+  /** Every integer as bigint, as better-sqlite3's option of that name; default false: only those beyond 2^53. */
   safeIntegers?: boolean;
   /** Name of this router in reports, unique among those that run; default host, process and a random part. */
   instance?: string;

@@ -21,7 +21,8 @@ function refuse(value: unknown, index: number): never {
 /** True where better-sqlite3 binds the value as it is. */
 function bindable(value: Value): boolean {
   const type = typeof value;
-  return type === 'number' || type === 'string' || type === 'bigint' || value === null;
+  if (type === 'string') return (value as string).isWellFormed();
+  return type === 'number' || type === 'bigint' || value === null;
 }
 
 /** Parameters for better-sqlite3. @throws CrossfadeError InvalidInput */
@@ -33,18 +34,20 @@ export function sqliteParams(params: readonly Value[]): readonly unknown[] {
 }
 
 function sqliteParam(value: Value, index: number): unknown {
+  // A lone surrogate has no UTF-8: better-sqlite3 would store bytes that are none, pg sends U+FFFD.
+  if (typeof value === 'string') return value.toWellFormed();
   if (bindable(value) || isUint8Array(value)) return value;
   // As an integer: a JavaScript number would be bound as 1.0.
   if (typeof value === 'boolean') return value ? 1n : 0n;
   return refuse(value, index);
 }
 
-/** Parameters for pg, as text but for bytes. @throws CrossfadeError InvalidInput */
-export function postgresParams(params: readonly Value[]): (string | Buffer | null)[] {
+/** Parameters for pg, as text. @throws CrossfadeError InvalidInput */
+export function postgresParams(params: readonly Value[]): (string | null)[] {
   return params.map(postgresParam);
 }
 
-function postgresParam(value: Value, index: number): string | Buffer | null {
+function postgresParam(value: Value, index: number): string | null {
   switch (typeof value) {
     case 'string':
       return value;
@@ -58,7 +61,10 @@ function postgresParam(value: Value, index: number): string | Buffer | null {
       return value ? '1' : '0';
     default:
       if (value === null) return null;
-      if (isUint8Array(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+      // Read alike by bytea and by a column of several storage classes; as bytes, the latter would take them for text.
+      if (isUint8Array(value)) {
+        return `\\x${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`;
+      }
       return refuse(value, index);
   }
 }
@@ -89,15 +95,56 @@ function bytes(text: string): Buffer {
   );
 }
 
+/** An integer as the application gets it: a number where one holds it exactly. */
+export function narrowed(value: bigint): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}
+
+const LEAST_INTEGER = -(2n ** 63n);
+const GREATEST_INTEGER = 2n ** 63n - 1n;
+
+/** SQLite's integers have 64 bits; beyond them it goes on with reals. */
+function isSqliteInteger(value: bigint): boolean {
+  return value >= LEAST_INTEGER && value <= GREATEST_INTEGER;
+}
+
+/** Might the driver have rounded a number of this row, which came from an integer? */
+export function mayBeRounded(row: Record<string, unknown>): boolean {
+  for (const name in row) {
+    const value = row[name];
+    if (typeof value !== 'number' || Number.isSafeInteger(value) || !Number.isInteger(value)) continue;
+    if (Math.abs(value) <= 2 ** 63) return true;
+  }
+  return false;
+}
+
+/** Every bigint of a row that a number holds becomes one, in place. */
+export function narrowRow<T extends Record<string, unknown>>(row: T): T {
+  for (const name in row) {
+    const value: unknown = row[name];
+    if (typeof value === 'bigint') (row as Record<string, unknown>)[name] = narrowed(value);
+  }
+  return row;
+}
+
 /**
  * Result types of pg that make its values equal to better-sqlite3's: booleans as 1 and 0, json and dates as text.
- * @param safeIntegers integers as bigint, as better-sqlite3's option of that name
+ * @param safeIntegers every integer as bigint, not only those that no number holds
  */
 export function resultTypes(safeIntegers: boolean): pg.CustomTypesConfig {
-  const integer: Parse = safeIntegers ? BigInt : Number;
-  const numeric: Parse = safeIntegers
-    ? (text) => (/^-?\d+$/.test(text) ? BigInt(text) : Number(text))
-    : Number;
+  const integer: Parse = safeIntegers
+    ? BigInt
+    : (text) => {
+        const number = Number(text);
+        return Number.isSafeInteger(number) ? number : BigInt(text);
+      };
+  const numeric: Parse = (text) => {
+    const number = Number(text);
+    if (!/^-?\d+$/.test(text) || (!safeIntegers && Number.isSafeInteger(number))) return number;
+    const whole = BigInt(text);
+    return isSqliteInteger(whole) ? whole : number;
+  };
   const yes = integer('1');
   const no = integer('0');
   const parsers = new Map<number, Parse>([
@@ -115,7 +162,7 @@ export function resultTypes(safeIntegers: boolean): pg.CustomTypesConfig {
 }
 
 function asDriver(value: ReturnType<typeof mixedValue>, safeIntegers: boolean): unknown {
-  if (typeof value === 'bigint' && !safeIntegers) return Number(value);
+  if (typeof value === 'bigint' && !safeIntegers) return narrowed(value);
   return value instanceof InvalidText ? value.toString() : value;
 }
 

@@ -92,12 +92,21 @@ export function defineFunctions(db: Database.Database): void {
   db.function(IS_PLAIN_TEXT, { deterministic: true }, (bytes) => Number(isPlainText(bytes as Buffer)));
 }
 
+/** The fewest digits that give the double back, as JavaScript writes it: conditions on the target compare the text. */
+function shortestSql(name: string): string {
+  const enough = [15, 16].map(
+    (digits) =>
+      `WHEN CAST(format('%!.${digits}g', ${name}) AS REAL) = ${name} THEN format('%!.${digits}g', ${name})`,
+  );
+  return `${enough.join(' ')} ELSE format('%!.17g', ${name})`;
+}
+
 /** See `mixed.ts`. A text is one that reads as a number where SQLite's own rule of comparison takes it for one. */
 function mixedSql(name: string): string {
   return (
     `CASE typeof(${name}) WHEN 'integer' THEN ${name} ` +
     `WHEN 'real' THEN CASE WHEN ${name} IN (9e999, -9e999) THEN '\\r' || ${name} ` +
-    `WHEN ${name} = 0 AND atan2(${name}, -1.0) < 0 THEN '-0.0' ELSE format('%!.17g', ${name}) END ` +
+    `WHEN ${name} = 0 AND atan2(${name}, -1.0) < 0 THEN '-0.0' ${shortestSql(name)} END ` +
     `WHEN 'blob' THEN '\\x' || lower(hex(${name})) ` +
     `ELSE CASE WHEN NOT ${IS_PLAIN_TEXT}(CAST(${name} AS BLOB)) THEN '\\t' || lower(hex(${name})) ` +
     `WHEN substr(${name}, 1, 1) = '\\' OR +${name} = CAST(${name} AS NUMERIC) THEN '\\s' || ${name} ELSE ${name} END END`

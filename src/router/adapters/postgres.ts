@@ -19,7 +19,7 @@ import { Doom } from './doomed.ts';
 import { runMigrations, type ScriptTransaction } from './migrations.ts';
 
 export interface PostgresAdapterOptions {
-  /** Integers as bigint; default false. */
+  /** Every integer as bigint; default false: only those beyond 2^53. */
   safeIntegers?: boolean;
   /** Connections at most; default 20. */
   max?: number;

@@ -17,12 +17,12 @@ import { Cache } from '../cache.ts';
 import { Mutex } from '../mutex.ts';
 import { refuseTransactionControl } from '../placeholders.ts';
 import { Turns } from '../turns.ts';
-import { sqliteParams } from '../values.ts';
+import { mayBeRounded, narrowRow, sqliteParams } from '../values.ts';
 import { Doom } from './doomed.ts';
 import { runMigrations, type ScriptTransaction } from './migrations.ts';
 
 export interface SqliteAdapterOptions {
-  /** Integers as bigint; default false. */
+  /** Every integer as bigint; default false: only those beyond 2^53. */
   safeIntegers?: boolean;
   /** How long a write waits, without blocking the process, for other writers; default 5000. */
   busyTimeoutMs?: number;
@@ -94,7 +94,7 @@ export class SqliteAdapter implements DatabaseAdapter {
     const giveUpAt = performance.now() + this.#options.busyTimeoutMs;
     for (let pause = 1; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
       try {
-        const rows = statement.all(values) as T[];
+        const rows = this.#rows<T>(statement, values);
         const turn = this.#turns.over();
         if (turn !== undefined) await turn;
         return rows;
@@ -215,7 +215,7 @@ export class SqliteAdapter implements DatabaseAdapter {
     };
     return {
       query: <T>(sql: Sql, params: readonly Value[] = []) =>
-        guarded(() => this.#reading(writer, sql).all(sqliteParams(params)) as T[]),
+        guarded(() => this.#rows<T>(this.#reading(writer, sql), sqliteParams(params))),
       write: <T>(sql: Sql, params: readonly Value[] = []) =>
         guarded(() => this.#run<T>(writer, sql, sqliteParams(params))),
       script: (sql) => guarded(() => void writer.db.exec(textOf(sql))),
@@ -225,8 +225,27 @@ export class SqliteAdapter implements DatabaseAdapter {
   #run<T>(writer: Writer, sql: Sql, values: readonly unknown[]): WriteResult<T> {
     const statement = this.#prepared(writer, textOf(sql));
     if (!statement.reader) return { changes: statement.run(values).changes, rows: [] };
+    if (statement.readonly) return { changes: 0, rows: this.#rows(statement, values) };
     const rows = statement.all(values) as T[];
-    return { changes: statement.readonly ? 0 : (writer.changes.get() as number), rows };
+    return { changes: writer.changes.get() as number, rows: this.#narrowed(rows) };
+  }
+
+  /** Rows of a statement that only reads, every integer exact. */
+  #rows<T>(statement: Database.Statement, values: readonly unknown[]): T[] {
+    const rows = statement.all(values);
+    if (this.#options.safeIntegers || !(rows as Row[]).some(mayBeRounded)) return rows as T[];
+    // The driver gives integers as numbers, or all as bigint. Reading twice is rare, and quicker than bigints everywhere.
+    statement.safeIntegers(true);
+    try {
+      return this.#narrowed(statement.all(values) as T[]);
+    } finally {
+      statement.safeIntegers(false);
+    }
+  }
+
+  #narrowed<T>(rows: T[]): T[] {
+    if (!this.#options.safeIntegers) for (const row of rows) narrowRow(row as Row);
+    return rows;
   }
 
   #reading(connection: Connection, sql: Sql): Database.Statement {
@@ -243,7 +262,8 @@ export class SqliteAdapter implements DatabaseAdapter {
     if (known !== undefined) return known;
     refuseTransactionControl(text);
     const statement = connection.db.prepare(text);
-    if (this.#options.safeIntegers && statement.reader) statement.safeIntegers(true);
+    // What writes cannot be run again to learn what a number was rounded from.
+    if (statement.reader && (this.#options.safeIntegers || !statement.readonly)) statement.safeIntegers(true);
     connection.statements.set(text, statement);
     return statement;
   }
