@@ -283,6 +283,37 @@ describe('parameters', () => {
     }
   });
 
+  it('are placed by ?, ?1 and $1', async () => {
+    const [id, big] = [2, 9_007_199_254_740_993n];
+    for (const sql of [
+      `SELECT id, '?1 $1 ?' AS "q?1" FROM v WHERE id = ? AND big = ? -- ?`,
+      `SELECT id, '?1 $1 ?' AS "q?1" FROM v WHERE id = ?1 AND big = ?2 AND id = ?1 -- ?3`,
+      `SELECT id, '?1 $1 ?' AS "q?1" FROM v WHERE id = $1 AND big = $2 AND id = $1 /* $3 */`,
+    ]) {
+      expect(await answers.same(sql, [id, big])).toEqual([{ id, 'q?1': '?1 $1 ?' }]);
+    }
+    const { rows } = await answers.sameWrite('UPDATE w SET t = ?2 WHERE id = ?1 RETURNING id, t', [1, 'two']);
+    expect(rows).toEqual([{ id: 1, t: 'two' }]);
+    const [before, after] = await answers.both((db) =>
+      db.transaction((tx) => tx.query('SELECT id FROM v WHERE id IN ($2, $1) ORDER BY id', [1, 2])),
+    );
+    expect([before, after]).toEqual([
+      [{ id: 1 }, { id: 2 }],
+      [{ id: 1 }, { id: 2 }],
+    ]);
+  });
+
+  it('by name are refused, and so is a number of them that is not the statement’s', async () => {
+    for (const db of [answers.before, answers.after]) {
+      const named = { id: 1 } as unknown as Value[];
+      await expect(db.query('SELECT id FROM v WHERE id = :id', named)).rejects.toMatchObject({
+        code: 'InvalidInput',
+      });
+      await expect(db.query('SELECT id FROM v WHERE id = ?', [])).rejects.toBeDefined();
+      await expect(db.query('SELECT id FROM v WHERE id = ?', [1, 2])).rejects.toBeDefined();
+    }
+  });
+
   it('that are no valid Unicode become so, alike', async () => {
     const { rows } = await answers.sameWrite('UPDATE w SET t = ? WHERE id = 1 RETURNING t', ['\ud83d cut']);
     expect(rows).toEqual([{ t: '\ufffd cut' }]);
@@ -290,6 +321,19 @@ describe('parameters', () => {
 });
 
 describe('writes', () => {
+  it.each([
+    'DELETE FROM pairs',
+    ` -- DELETE\n insert into pairs VALUES ('q', 1, NULL) RETURNING a`,
+    `WITH s AS (SELECT 'q' AS a) INSERT INTO pairs SELECT a, 1, NULL FROM s RETURNING a`,
+    `WITH s AS (SELECT 'x' AS a) UPDATE pairs SET c = 'update' WHERE a IN (SELECT a FROM s) RETURNING a`,
+  ])('are not for query(): %s', async (sql) => {
+    for (const db of [answers.before, answers.after]) {
+      await expect(db.query(sql)).rejects.toMatchObject({ code: 'InvalidInput' });
+      await expect(db.transaction((tx) => tx.query(sql))).rejects.toMatchObject({ code: 'InvalidInput' });
+    }
+    await answers.same(`SELECT a, 'DELETE FROM pairs' AS "update" FROM pairs ORDER BY a`);
+  });
+
   it('tell what they changed', async () => {
     expect(await answers.sameWrite('UPDATE keyless SET b = ? WHERE a = ?', [2, 'x'])).toEqual({
       changes: 2,

@@ -21,6 +21,39 @@ export function refuseTransactionControl(text: string): void {
   }
 }
 
+/** What holds no placeholder and no keyword: strings, quoted names, comments. */
+const OPAQUE = /'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|\/\*[^]*?\*\//g;
+const NUMBERED = /(?<![\w$?])[?$]\d/;
+
+/** Are the parameters of a statement for SQLite written `?1` or `$1`? better-sqlite3 takes those by name. */
+export function numbersParameters(text: string): boolean {
+  return NUMBERED.test(text) && NUMBERED.test(text.replaceAll(OPAQUE, ' '));
+}
+
+const CHANGING = /^\W*(?:insert|update|delete|merge|replace|truncate|create|alter|drop|copy)\b/i;
+const CHANGING_WITHIN = /^\W*with\b[^]*\b(?:insert\s+into|delete\s+from|merge\s+into|update\b[^]*?\bset)\b/i;
+
+export function refuseAsQuery(text: string): never {
+  throw new CrossfadeError(
+    'InvalidInput',
+    `query() is for statements that only read: use write() for "${text.trim().slice(0, 60)}"`,
+  );
+}
+
+const readings = new Cache<string, string>(CACHED_TEXTS);
+
+/** As `postgresText`, for a statement that is to change nothing. @throws CrossfadeError InvalidInput */
+export function postgresReadingText(sql: Sql): string {
+  const text = typeof sql === 'string' ? sql : sql.postgres;
+  const known = readings.get(text);
+  if (known !== undefined) return known;
+  const plain = text.replaceAll(OPAQUE, ' ');
+  if (CHANGING.test(plain) || CHANGING_WITHIN.test(plain)) refuseAsQuery(text);
+  const translated = postgresText(text);
+  readings.set(text, translated);
+  return translated;
+}
+
 const translations = new Cache<string, string>(CACHED_TEXTS);
 
 /** The statement for PostgreSQL, `?` replaced. @throws CrossfadeError InvalidInput for transaction control */

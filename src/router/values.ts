@@ -18,6 +18,14 @@ function refuse(value: unknown, index: number): never {
   );
 }
 
+function assertArray(params: readonly Value[]): void {
+  if (Array.isArray(params)) return;
+  throw new CrossfadeError(
+    'InvalidInput',
+    'the parameters are no array: write ? or ?1 in the statement, as names (:name, @name) are not taken',
+  );
+}
+
 /** True where better-sqlite3 binds the value as it is. */
 function bindable(value: Value): boolean {
   const type = typeof value;
@@ -27,6 +35,7 @@ function bindable(value: Value): boolean {
 
 /** Parameters for better-sqlite3. @throws CrossfadeError InvalidInput */
 export function sqliteParams(params: readonly Value[]): readonly unknown[] {
+  assertArray(params);
   for (let i = 0; i < params.length; i += 1) {
     if (!bindable(params[i] as Value)) return params.map(sqliteParam);
   }
@@ -44,6 +53,7 @@ function sqliteParam(value: Value, index: number): unknown {
 
 /** Parameters for pg, as text. @throws CrossfadeError InvalidInput */
 export function postgresParams(params: readonly Value[]): (string | null)[] {
+  assertArray(params);
   return params.map(postgresParam);
 }
 

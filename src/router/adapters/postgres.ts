@@ -13,7 +13,7 @@ import type {
 } from '../../databases/adapter.ts';
 import { connectionConfig, describeTarget } from '../../databases/postgres/connection.ts';
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
-import { postgresText } from '../placeholders.ts';
+import { postgresReadingText, postgresText } from '../placeholders.ts';
 import { asSqlite, postgresParams, resultTypes } from '../values.ts';
 import { Doom } from './doomed.ts';
 import { runMigrations, type ScriptTransaction } from './migrations.ts';
@@ -62,7 +62,7 @@ export class PostgresAdapter implements DatabaseAdapter {
   }
 
   async query<T = Row>(sql: Sql, params: readonly Value[] = [], timeoutMs?: number): Promise<T[]> {
-    const text = postgresText(sql);
+    const text = postgresReadingText(sql);
     const values = postgresParams(params);
     const client = await this.#connect();
     return this.#with(
@@ -155,11 +155,13 @@ export class PostgresAdapter implements DatabaseAdapter {
         }
       });
     };
-    const statement = async (sql: Sql, params: readonly Value[] = []): Promise<pg.QueryResult> =>
-      this.#decoded(await run({ ...EXTENDED, text: postgresText(sql), values: postgresParams(params) }));
+    const statement = async (text: string, params: readonly Value[] = []): Promise<pg.QueryResult> =>
+      this.#decoded(await run({ ...EXTENDED, text, values: postgresParams(params) }));
     return {
-      query: async <T>(sql: Sql, params?: readonly Value[]) => (await statement(sql, params)).rows as T[],
-      write: async <T>(sql: Sql, params?: readonly Value[]) => written<T>(await statement(sql, params)),
+      query: async <T>(sql: Sql, params?: readonly Value[]) =>
+        (await statement(postgresReadingText(sql), params)).rows as T[],
+      write: async <T>(sql: Sql, params?: readonly Value[]) =>
+        written<T>(await statement(postgresText(sql), params)),
       script: async (sql) => void (await run({ text: typeof sql === 'string' ? sql : sql.postgres })),
     };
   }

@@ -15,7 +15,7 @@ import type {
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
 import { Cache } from '../cache.ts';
 import { Mutex } from '../mutex.ts';
-import { refuseTransactionControl } from '../placeholders.ts';
+import { numbersParameters, refuseAsQuery, refuseTransactionControl } from '../placeholders.ts';
 import { Turns } from '../turns.ts';
 import { mayBeRounded, narrowRow, sqliteParams } from '../values.ts';
 import { Doom } from './doomed.ts';
@@ -63,6 +63,8 @@ export class SqliteAdapter implements DatabaseAdapter {
   readonly #options: Required<SqliteAdapterOptions>;
   readonly #mutex = new Mutex();
   readonly #turns = new Turns();
+  /** Statements whose parameters are numbered. */
+  readonly #numbered = new WeakSet<Database.Statement>();
   #connections: { reader: Connection; writer: Writer } | undefined;
   #closed = false;
 
@@ -224,23 +226,30 @@ export class SqliteAdapter implements DatabaseAdapter {
 
   #run<T>(writer: Writer, sql: Sql, values: readonly unknown[]): WriteResult<T> {
     const statement = this.#prepared(writer, textOf(sql));
-    if (!statement.reader) return { changes: statement.run(values).changes, rows: [] };
+    if (!statement.reader)
+      return { changes: statement.run(this.#bound(statement, values)).changes, rows: [] };
     if (statement.readonly) return { changes: 0, rows: this.#rows(statement, values) };
-    const rows = statement.all(values) as T[];
+    const rows = statement.all(this.#bound(statement, values)) as T[];
     return { changes: writer.changes.get() as number, rows: this.#narrowed(rows) };
   }
 
   /** Rows of a statement that only reads, every integer exact. */
   #rows<T>(statement: Database.Statement, values: readonly unknown[]): T[] {
-    const rows = statement.all(values);
+    const bound = this.#bound(statement, values);
+    const rows = statement.all(bound);
     if (this.#options.safeIntegers || !(rows as Row[]).some(mayBeRounded)) return rows as T[];
     // The driver gives integers as numbers, or all as bigint. Reading twice is rare, and quicker than bigints everywhere.
     statement.safeIntegers(true);
     try {
-      return this.#narrowed(statement.all(values) as T[]);
+      return this.#narrowed(statement.all(bound) as T[]);
     } finally {
       statement.safeIntegers(false);
     }
+  }
+
+  #bound(statement: Database.Statement, values: readonly unknown[]): unknown {
+    if (!this.#numbered.has(statement)) return values;
+    return Object.fromEntries(values.map((value, index) => [index + 1, value]));
   }
 
   #narrowed<T>(rows: T[]): T[] {
@@ -251,10 +260,7 @@ export class SqliteAdapter implements DatabaseAdapter {
   #reading(connection: Connection, sql: Sql): Database.Statement {
     const statement = this.#prepared(connection, textOf(sql));
     if (statement.reader && statement.readonly) return statement;
-    throw new CrossfadeError(
-      'InvalidInput',
-      `query() is for statements that only read: use write() for "${statement.source.trim().slice(0, 60)}"`,
-    );
+    return refuseAsQuery(statement.source);
   }
 
   #prepared(connection: Connection, text: string): Database.Statement {
@@ -264,6 +270,7 @@ export class SqliteAdapter implements DatabaseAdapter {
     const statement = connection.db.prepare(text);
     // What writes cannot be run again to learn what a number was rounded from.
     if (statement.reader && (this.#options.safeIntegers || !statement.readonly)) statement.safeIntegers(true);
+    if (numbersParameters(text)) this.#numbered.add(statement);
     connection.statements.set(text, statement);
     return statement;
   }
