@@ -5,7 +5,7 @@ export {
   type RouterStatistics,
   type WriteOptions,
 } from './router/connection.ts';
-export type { ReadOptions } from './router/reads.ts';
+export type { ReaderKey, ReadOptions } from './router/reads.ts';
 export type { Alert, AlertKind } from './router/alerts.ts';
 export type { OperationStatistics } from './router/statistics.ts';
 export { SqliteAdapter, type SqliteAdapterOptions } from './router/adapters/sqlite.ts';

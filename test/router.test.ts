@@ -228,6 +228,17 @@ describe('read-your-writes', () => {
     expect(await db.query('SELECT n FROM items', [], { key: 'a' })).toEqual([{ n: 1 }]);
   });
 
+  it('takes ids as keys, a number and its digits for the same', async () => {
+    const db = pair.router();
+    await db.write('UPDATE items SET n = 1', [], { key: 7 });
+    for (const key of [7, '7', 7n]) expect(await who(db, { key })).toBe('source');
+    for (const key of [8, '8']) expect(await who(db, { key })).toBe('target');
+    pair.control('read_percent = 50');
+    const sides = new Set<string>();
+    for (let key = 10; key < 60; key += 1) sides.add(await who(db, { key }));
+    expect([...sides].toSorted()).toEqual(['source', 'target']);
+  });
+
   it('keeps readers without a key on the source until replay has passed every write of this connection', async () => {
     const db = pair.router();
     await db.write('UPDATE items SET n = 1', [], { key: 'a' });

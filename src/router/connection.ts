@@ -19,7 +19,7 @@ import { inOrder } from './adapters/migrations.ts';
 import type { BeforeCommit } from './adapters/postgres.ts';
 import { Alerts, type Alert } from './alerts.ts';
 import { OwnWrites } from './own-writes.ts';
-import { Reads, type ReadOptions } from './reads.ts';
+import { keyName, Reads, type ReaderKey, type ReadOptions } from './reads.ts';
 import { Reporter } from './reporter.ts';
 import type { Route } from './route.ts';
 import { ShadowReads, type ShadowStatistics } from './shadow.ts';
@@ -58,7 +58,7 @@ export interface DatabaseConnectionOptions {
 
 export interface WriteOptions {
   /** Whose write this is: reads with the same key see it, wherever they go. */
-  key?: string;
+  key?: ReaderKey;
 }
 
 export interface RouterStatistics {
@@ -166,7 +166,7 @@ export class DatabaseConnection {
     options: WriteOptions = {},
   ): Promise<WriteResult<T>> {
     return this.#onPrimary(
-      options.key,
+      keyName(options.key),
       (admission) => this.#source.adapter.write<T>(sql, params, admission),
       (target) => target.adapter.write<T>(sql, params),
     );
@@ -180,7 +180,7 @@ export class DatabaseConnection {
    */
   transaction<T>(callback: (tx: Transaction) => Promise<T>, options: WriteOptions = {}): Promise<T> {
     return this.#onPrimary(
-      options.key,
+      keyName(options.key),
       (admission) => this.#source.adapter.transaction(callback, admission),
       (target, route) => target.adapter.transaction(callback, route.mayMoveBack ? stillPrimary : undefined),
     );
@@ -189,7 +189,7 @@ export class DatabaseConnection {
   /** Runs all operations in one transaction on the primary. @throws as `write` */
   batch(operations: readonly Operation[], options: WriteOptions = {}): Promise<WriteResult[]> {
     return this.#onPrimary(
-      options.key,
+      keyName(options.key),
       (admission) => this.#source.adapter.batch(operations, admission),
       (target) => target.adapter.batch(operations),
     );

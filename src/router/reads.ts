@@ -11,9 +11,16 @@ import type { Statistics } from './statistics.ts';
 import type { Switchboard } from './switchboard.ts';
 import type { Target } from './target.ts';
 
+/** Whose reads and writes these are, e.g. a user's id; 7 and '7' are the same. */
+export type ReaderKey = string | number | bigint;
+
+export function keyName(key: ReaderKey | undefined): string | undefined {
+  return key === undefined ? undefined : String(key);
+}
+
 export interface ReadOptions {
   /** Whose read this is: the same side answers it at the same percentage, with that key's own writes. */
-  key?: string;
+  key?: ReaderKey;
   /** Stay on the primary. */
   primary?: boolean;
 }
@@ -46,6 +53,7 @@ export class Reads {
 
   async query<T>(sql: Sql, params: readonly Value[], options: ReadOptions): Promise<T[]> {
     const { switchboard, source } = this.#parts;
+    const key = keyName(options.key);
     const giveUpAt = performance.now() + this.#parts.fenceTimeoutMs;
     for (let attempt = 0; ; attempt += 1) {
       if (attempt > 0) {
@@ -64,10 +72,10 @@ export class Reads {
       if (route.following && options.primary !== true) {
         const look = source.recheck(route.sourceVersion);
         if (look === null) continue;
-        shadowed = this.#parts.shadowReads > 0 && (await this.#isShadowed(options.key));
+        shadowed = this.#parts.shadowReads > 0 && (await this.#isShadowed(key));
         if (!shadowed) {
           const percent = look.present ? look.readPercent : 0;
-          const rows = await this.#byPercentage<T>(sql, params, options.key, percent);
+          const rows = await this.#byPercentage<T>(sql, params, key, percent);
           if (rows !== undefined) return rows;
         }
       }
