@@ -168,6 +168,13 @@ export const ANSWERED: Read[] = [
     instead: [['SELECT id FROM k WHERE z = ?', [5], [1]]],
   },
   {
+    title: 'expressions over columns of several storage classes',
+    sql: 'SELECT z FROM k WHERE id = 1 UNION ALL SELECT max(z) FROM k WHERE id = 3',
+    sqlite: [5, 5.5],
+    postgres: ['5', '5.5'],
+    instead: [['SELECT z FROM k WHERE id IN (1, 3) ORDER BY id']],
+  },
+  {
     title: 'digits in a TEXT column that has a NUL somewhere',
     sql: 'SELECT id FROM k WHERE nul = ?',
     params: ['007'],
