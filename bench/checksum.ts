@@ -19,6 +19,7 @@ function sumSql(column: ColumnPlan): { sqlite: string; postgres: string } {
       return { sqlite: `sum(${c})`, postgres: `sum(${c}::int)` };
     case 'text':
     case 'json':
+    case 'jsonb':
     case 'mixed':
       return { sqlite: `sum(octet_length(${c}))`, postgres: `sum(octet_length(${c}::text))` };
     case 'bytea':
@@ -107,6 +108,7 @@ function hashSql(column: ColumnPlan, seed: string): string {
     case 'mixed':
       return `hashtextextended(${c}, ${seed})`;
     case 'json':
+    case 'jsonb':
       return `hashtextextended(${c}::text, ${seed})`;
     case 'bytea':
       return `hashtextextended(encode(${c}, 'hex'), ${seed})`;

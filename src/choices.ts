@@ -30,6 +30,7 @@ export const OVERRIDE_TYPES = [
   'date',
   'double precision',
   'json',
+  'jsonb',
   'numeric',
   'text',
   'timestamp',

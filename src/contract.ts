@@ -116,7 +116,17 @@ export const DEFAULT_INPUT: MigrationInput = {
 
 /** How a source value is held on the target; each is reversible for the values that its check admits. */
 export type ColumnKind =
-  'bigint' | 'double' | 'numeric' | 'boolean' | 'text' | 'bytea' | 'json' | 'timestamp' | 'date' | 'mixed';
+  | 'bigint'
+  | 'double'
+  | 'numeric'
+  | 'boolean'
+  | 'text'
+  | 'bytea'
+  | 'json'
+  | 'jsonb'
+  | 'timestamp'
+  | 'date'
+  | 'mixed';
 
 export interface ColumnPlan {
   name: string;

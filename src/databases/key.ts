@@ -66,6 +66,7 @@ export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
       return typeof value === 'string' && isDate(value) ? value : null;
     case 'text':
     case 'json':
+    case 'jsonb':
       return typeof value === 'string' && !value.includes('\0') ? value : null;
   }
 }

@@ -38,6 +38,8 @@ export function checksFor(name: string, column: SourceColumn, kind: ColumnKind):
       return convertsText ? [`${c} !~ '${NUMBER_TEXT}' OR ${c} ~ '${MIXED_NUMBER}'`] : [];
     case 'json':
       return convertsText ? [`json_typeof(${c}) <> 'number'`] : [];
+    case 'jsonb':
+      return convertsText ? [`jsonb_typeof(${c}) <> 'number'`] : [];
     case 'bigint':
     case 'boolean':
     case 'bytea':

@@ -18,6 +18,7 @@ export const TARGET_TYPES: Record<ColumnKind, OverrideType> = {
   text: 'text',
   bytea: 'bytea',
   json: 'json',
+  jsonb: 'jsonb',
   timestamp: 'timestamp',
   date: 'date',
   mixed: 'varchar',
@@ -93,6 +94,8 @@ export function fittingCount(kind: ColumnKind, { column, facts, keyed }: ColumnC
       return facts.texts - facts.nulTexts - facts.invalidTexts;
     case 'json':
       return Math.max(0, facts.jsons - facts.invalidTexts);
+    case 'jsonb':
+      return facts.jsonValues;
     case 'timestamp':
       return facts.datetimes;
     case 'date':
@@ -117,14 +120,14 @@ const CONVERTING: Partial<Record<ColumnKind, Affinity[]>> = {
 const STRICT_KINDS: Partial<Record<Affinity, ColumnKind[]>> = {
   INTEGER: ['bigint', 'boolean', 'mixed'],
   REAL: ['double', 'mixed'],
-  TEXT: ['text', 'json', 'timestamp', 'date', 'mixed'],
+  TEXT: ['text', 'json', 'jsonb', 'timestamp', 'date', 'mixed'],
 };
 
 /** Why the column can never be held so, whatever its values; null where it can. */
 export function impossible(kind: ColumnKind, { column, indexed, rowid, strict }: ColumnCase): string | null {
   if (rowid) return kind === 'bigint' ? null : 'it is the row number, which the target numbers as bigint';
-  if (kind === 'json' && indexed) {
-    return `it is part of a key, an index or a foreign key, and PostgreSQL cannot compare ${kind}`;
+  if ((kind === 'json' || kind === 'jsonb') && indexed) {
+    return `it is part of a key, an index or a foreign key, and ${kind} has no order that SQLite has`;
   }
   if (strict && STRICT_KINDS[column.affinity]?.includes(kind) === false) {
     return `its table is STRICT, and SQLite would refuse such a value in a ${column.declared} column`;
@@ -188,6 +191,7 @@ const FORMS: Record<ColumnKind, string> = {
   text: 'text',
   bytea: 'blobs',
   json: 'valid JSON, kept as written',
+  jsonb: 'JSON, of which the value is kept and not the text',
   timestamp: 'dates written YYYY-MM-DD HH:MM:SS',
   date: 'dates written YYYY-MM-DD',
   mixed: 'values of several storage classes, each kept as text that says which',

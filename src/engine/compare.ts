@@ -1,6 +1,7 @@
 /** Compares rows of both databases in COPY text; looks at single cells only where bytes differ. */
 import type { ColumnKind, Mismatch, TablePlan } from '../contract.ts';
 import { keyText, type KeyValue } from '../databases/key.ts';
+import { canonicalJsonBytes } from '../databases/json-value.ts';
 import { mixedValue } from '../databases/mixed.ts';
 import { copyLineKey, splitCells, splitLines, unescapeCell } from '../databases/postgres/copy-text.ts';
 
@@ -71,8 +72,15 @@ function sameCell(kind: ColumnKind, a: string, b: string): boolean {
   if (a === '\\N' || b === '\\N') return false;
   if (kind === 'double') return Object.is(double(a), double(b));
   if (kind === 'numeric') return sameNumeric(a.replace(/\.0+$/, ''), b.replace(/\.0+$/, ''));
+  if (kind === 'jsonb') return sameJson(a, b);
   if (kind === 'mixed') return sameNumber(mixedValue(unescapeCell(a)!), mixedValue(unescapeCell(b)!));
   return false;
+}
+
+/** Cells are handed over byte by byte, whatever their characters. */
+function sameJson(a: string, b: string): boolean {
+  const [left, right] = [a, b].map((cell) => canonicalJsonBytes(Buffer.from(unescapeCell(cell)!, 'latin1')));
+  return left !== null && left === right;
 }
 
 function sameNumber(a: KeyValue, b: KeyValue): boolean {

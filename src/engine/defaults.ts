@@ -3,6 +3,7 @@ import Database from 'better-sqlite3';
 import type { ColumnKind } from '../contract.ts';
 import { literal } from '../databases/identifiers.ts';
 import { mayBeInvalid } from '../databases/invalid-text.ts';
+import { canonicalJson } from '../databases/json-value.ts';
 import { mixedText } from '../databases/mixed.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
 import {
@@ -125,6 +126,7 @@ function textSql(value: string, kind: ColumnKind): string | undefined {
   if (kind === 'timestamp' && isDatetimeText(value)) return `${literal(value)}::timestamp`;
   if (kind === 'date' && isDateText(value)) return `${literal(value)}::date`;
   if (kind === 'json' && isJsonText(value)) return `${literal(value)}::json`;
+  if (kind === 'jsonb' && canonicalJson(value) !== null) return `${literal(value)}::jsonb`;
   return undefined;
 }
 

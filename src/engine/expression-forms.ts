@@ -50,6 +50,7 @@ function formsOfValue(node: ValueNode, affinity: Affinity): Form[] {
     case 'bytea':
       return [{ kind: 'bytea', sql: node.sql }];
     case 'json':
+    case 'jsonb':
     case 'mixed':
       return [];
   }

@@ -65,13 +65,17 @@ export function isNull(node: Node, negated: boolean): Node {
   return condition(`(${node.sql} IS ${negated ? 'NOT ' : ''}NULL)`);
 }
 
+/** Does PostgreSQL hold it in a form that cannot be compared as the source compares it? */
+function isOpaque(kind: ColumnKind): boolean {
+  return kind === 'json' || kind === 'jsonb' || kind === 'mixed';
+}
+
 const MIRRORED: Record<string, string> = { '<': '>', '>': '<', '<=': '>=', '>=': '<=' };
 
 export function compared(operator: string, left: Node, right: Node): Node {
   if (left.type === 'literal' && right.type === 'value')
     return compared(MIRRORED[operator] ?? operator, right, left);
-  if (left.type !== 'value' || !left.binary || left.kind === 'json' || left.kind === 'mixed')
-    throw new Uncertain();
+  if (left.type !== 'value' || !left.binary || isOpaque(left.kind)) throw new Uncertain();
   if (right.type === 'literal') {
     return condition(`(${left.sql} ${operator} ${literalSql(right.literal, left.kind, operator)})`);
   }
@@ -236,8 +240,7 @@ export function unified(nodes: Node[]): { like: Omit<ValueNode, 'sql'>; sql: str
   const first = values[0];
   if (values.some((node) => !node.binary)) throw new Uncertain();
   if (first !== undefined && !isNumber(first.kind) && first.kind !== 'boolean') {
-    if (['json', 'mixed'].includes(first.kind) || values.length < valuesOf(known).length)
-      throw new Uncertain();
+    if (isOpaque(first.kind) || values.length < valuesOf(known).length) throw new Uncertain();
     return as({ kind: first.kind }, (node) => {
       if (node.type === 'literal') return literalSql(node.literal, first.kind, '=');
       if (node.type === 'value' && node.kind === first.kind) return node.sql;

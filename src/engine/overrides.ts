@@ -96,6 +96,24 @@ export function reportSkipped(schema: SourceSchema, { skipped }: Resolved, findi
   }
 }
 
+/** Tells of a column that keeps less than was there: the value of JSON, and not its text. */
+export function reportChosen(
+  table: SourceTable,
+  column: SourceColumn,
+  kind: ColumnKind,
+  findings: Findings,
+): void {
+  if (kind !== 'jsonb') return;
+  findings.note({
+    code: 'jsonb',
+    table: table.name,
+    column: column.name,
+    message:
+      `${named(table.name, column.name)} is jsonb, as overrides ask: the target keeps the JSON value and not its text (spaces, order of names, ` +
+      `names given twice, spelling of numbers), it is compared as JSON, and a value that changes there comes back in PostgreSQL's spelling`,
+  });
+}
+
 /**
  * The choice of the kind that the operator asked for; a blocker where the column can never be held so, or a value does not fit.
  * @param own what the plan would have chosen

@@ -14,7 +14,7 @@ import { chooseKind, mixedCode, TARGET_TYPES } from './column-types.ts';
 import { defaultSql, readDefault } from './defaults.ts';
 import { Findings, named } from './findings.ts';
 import { misfits, oddValues } from './odd-values.ts';
-import { chosen, reportSkipped, resolveOverrides, type Resolved } from './overrides.ts';
+import { chosen, reportChosen, reportSkipped, resolveOverrides, type Resolved } from './overrides.ts';
 import { planChecks } from './plan-checks.ts';
 import {
   planForeignKeys,
@@ -252,6 +252,7 @@ function planTable(
         rows,
       );
     }
+    if (choice.obstacle === undefined) reportChosen(table, column, choice.kind, findings);
     const identity = table.rowidAlias && column.name === table.primaryKey[0];
     const plan: ColumnPlan = {
       name: column.name,

@@ -77,6 +77,8 @@ function readable(form: string | null, kind: ColumnKind): string {
       return Buffer.from(form, 'hex').toString('utf8');
     case 'mixed':
       return readableKey(form);
+    case 'jsonb':
+      return form;
     case 'bigint':
     case 'boolean':
     case 'bytea':
@@ -136,6 +138,7 @@ function textBytes(name: string, kind: ColumnKind): string {
 function sourceForm(value: KeyValue, column: ColumnPlan): string | null {
   if (value === null) return null;
   if (column.kind === 'mixed') return keyText([value]);
+  if (column.kind === 'jsonb' && typeof value === 'string') return jsonForm(value);
   if (Buffer.isBuffer(value)) return value.toString('hex');
   if (value instanceof InvalidText) return value.bytes.toString('hex');
   if (typeof value === 'string') return Buffer.from(value, 'utf8').toString('hex');
@@ -167,6 +170,7 @@ function targetForm(column: ColumnPlan): string {
     case 'date':
       return `encode(convert_to(to_char(${name}, 'YYYY-MM-DD'), 'UTF8'), 'hex')`;
     case 'mixed':
+    case 'jsonb':
       return `${name}::text`;
     case 'text':
     case 'json':
@@ -192,8 +196,27 @@ async function targetForms(
     rows.map(([n, ...forms]) => [
       inputs[Number(n) - 1]!.join('\0'),
       (forms as (string | null)[]).map((form, i) =>
-        form !== null && table.columns[i]!.kind === 'mixed' ? keyText([mixedValue(form)]) : form,
+        form === null ? null : parsedForm(form, table.columns[i]!.kind),
       ),
     ]),
   );
+}
+
+/** What JavaScript makes of a text whose spelling does not count. */
+function parsedForm(form: string, kind: ColumnKind): string {
+  if (kind === 'mixed') return keyText([mixedValue(form)]);
+  return kind === 'jsonb' ? jsonForm(form) : form;
+}
+
+/** JSON with its names in order; a text that is none stands for itself. */
+function jsonForm(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text), (_, value: unknown) =>
+      typeof value === 'object' && value !== null && !Array.isArray(value)
+        ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+        : value,
+    );
+  } catch {
+    return text;
+  }
 }

@@ -63,6 +63,7 @@ export function sqliteValue(text: string, kind: ColumnKind): KeyValue {
       return mixedValue(text);
     case 'text':
     case 'json':
+    case 'jsonb':
     case 'timestamp':
     case 'date':
       return text;

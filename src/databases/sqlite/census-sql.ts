@@ -1,7 +1,7 @@
 /** The questions that the census asks about a column, as SQL aggregates over the alias `t`. */
 import type { ColumnKind } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
-import { IS_PLAIN_TEXT } from './encode.ts';
+import { canonicalJsonSql, IS_PLAIN_TEXT } from './encode.ts';
 import { isBoolean, isDate, isDatetime, isJson } from './declared.ts';
 import type { SourceColumn } from './schema.ts';
 
@@ -20,6 +20,8 @@ export interface ColumnFacts {
   dates: number;
   /** Texts that are JSON (RFC 8259). */
   jsons: number;
+  /** Texts that are JSON which PostgreSQL's jsonb can hold; counted only where it is asked for. */
+  jsonValues: number;
   /** Reals that 15 digits hold exactly and that PostgreSQL's numeric gives back. */
   decimals: number;
   /** Integers that no double holds exactly. */
@@ -91,6 +93,7 @@ export function firstQuestions(column: SourceColumn, indexed: boolean, wanted?: 
     ...(wanted === 'timestamp' || isDatetime(column.declared) ? { datetimes: count('timestamp') } : {}),
     ...(wanted === 'date' || isDate(column.declared) ? { dates: count('date') } : {}),
     ...(wanted === 'json' || isJson(column.declared) ? { jsons: count('json') } : {}),
+    ...(wanted === 'jsonb' ? { jsonValues: count('jsonb') } : {}),
     ...(indexed ? { longest: `max(octet_length(${c}))` } : {}),
   };
 }
@@ -117,6 +120,8 @@ export function fittingSql(column: SourceColumn, kind: ColumnKind): string {
       return `(${isA(column, 'texts')} AND ${IS_PLAIN_TEXT}(CAST(${c} AS BLOB)))`;
     case 'json':
       return `(${isA(column, 'texts')} AND json_valid(${c}))`;
+    case 'jsonb':
+      return `(${isA(column, 'texts')} AND ${canonicalJsonSql(c)} IS NOT NULL)`;
     case 'timestamp':
       return canonical('datetime');
     case 'date':

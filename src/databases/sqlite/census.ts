@@ -49,6 +49,7 @@ function noFacts(): ColumnFacts {
     datetimes: 0,
     dates: 0,
     jsons: 0,
+    jsonValues: 0,
     decimals: 0,
     beyondDouble: 0,
     nulTexts: 0,

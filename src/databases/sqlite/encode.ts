@@ -10,6 +10,7 @@ import type Database from 'better-sqlite3';
 import type { ColumnPlan, TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
+import { canonicalJsonBytes } from '../json-value.ts';
 import { isPlainText } from '../mixed.ts';
 import { affinityOf } from './affinity.ts';
 
@@ -64,6 +65,8 @@ function cellSql(column: ColumnPlan, name: string, inKey: boolean): CellSql {
     case 'text':
     case 'json':
       return { text: name, admits: `typeof(${name}) = 'text'` };
+    case 'jsonb':
+      return { text: name, admits: `(typeof(${name}) = 'text' AND ${canonicalJsonSql(name)} IS NOT NULL)` };
     case 'mixed':
       // See `keyInput`.
       return { text: mixedSql(name), admits: inKey ? `typeof(${name}) <> 'real'` : `${name} IS NOT NULL` };
@@ -87,9 +90,19 @@ function cellSql(column: ColumnPlan, name: string, inKey: boolean): CellSql {
 /** Our function in SQLite that is `isPlainText`. */
 export const IS_PLAIN_TEXT = 'crossfade_is_plain_text';
 
+const CANONICAL_JSON = 'crossfade_canonical_json';
+
+/** SQL of a text's canonical form as JSON; NULL where jsonb cannot hold it. */
+export function canonicalJsonSql(name: string): string {
+  return `${CANONICAL_JSON}(CAST(${name} AS BLOB))`;
+}
+
 /** Gives a connection the functions that our SQL calls, as `openSource` does. */
 export function defineFunctions(db: Database.Database): void {
   db.function(IS_PLAIN_TEXT, { deterministic: true }, (bytes) => Number(isPlainText(bytes as Buffer)));
+  db.function(CANONICAL_JSON, { deterministic: true }, (bytes) =>
+    bytes === null ? null : canonicalJsonBytes(bytes as Buffer),
+  );
 }
 
 /** The fewest digits that give the double back, as JavaScript writes it: conditions on the target compare the text. */

@@ -8,6 +8,7 @@ import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
 import { RowStatement } from './bind.ts';
 import { numberingOf, Renumbered } from './numbering.ts';
+import { canonicalJsonSql } from './encode.ts';
 import { rowidOf } from './rowid.ts';
 import { keyText, type KeyValue } from '../key.ts';
 import { CONTROL_TABLE, holdLease, type Lease, type SourceLeaseRole } from './control.ts';
@@ -107,6 +108,7 @@ export class Receiver {
           `source ${this.db.name} is not secondary in epoch ${lease.epoch} any more`,
         );
       }
+      for (const { table } of this.staged.values()) this.keepJsonTexts(table);
       // All deletions first: unique values may have moved between rows.
       for (const { table, all } of this.staged.values()) this.db.exec(deleteSql(table, all));
       for (const { table } of this.staged.values()) this.insert(table, refused);
@@ -118,6 +120,19 @@ export class Receiver {
     });
     this.clear();
     return refused;
+  }
+
+  /** Of a jsonb value that did not change, the source keeps its own text: jsonb does not know how it was written. */
+  private keepJsonTexts(table: TablePlan): void {
+    const sameKey = table.key.map((name) => `m.${quoted(name)} = s.${quoted(name)}`).join(' AND ');
+    for (const { name, kind } of table.columns) {
+      if (kind !== 'jsonb') continue;
+      const column = quoted(name);
+      this.db.exec(
+        `UPDATE temp.${rowsName(table)} AS s SET ${column} = m.${column} FROM main.${quoted(table.name)} AS m
+           WHERE ${sameKey} AND ${canonicalJsonSql(`m.${column}`)} = ${canonicalJsonSql(`s.${column}`)}`,
+      );
+    }
   }
 
   private insert(table: TablePlan, refused: Refused[]): void {
