@@ -174,6 +174,8 @@ export interface ForeignKeyPlan {
   onDelete: string;
   onUpdate: string;
   deferrable: boolean;
+  /** Rows break it, so that the target checks only new and changed ones. */
+  notValid?: true;
 }
 
 export interface TablePlan {

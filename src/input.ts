@@ -4,6 +4,7 @@
  */
 import {
   OVERRIDE_TYPES,
+  POLICY_CHOICES,
   type ColumnOverride,
   type Overrides,
   type Policies,
@@ -51,12 +52,10 @@ const migration = fields<MigrationInput>(
   {
     ...sides,
     policies: fields<Policies>(
-      {
-        triggers: oneOf('refuse', 'drop'),
-        virtualTables: oneOf('refuse', 'skip'),
-        identifiers: oneOf('exact', 'lower'),
-        generatedColumns: oneOf('refuse', 'leave-out'),
-      },
+      // Each allows its own words, which the types of the entries do not tell.
+      Object.fromEntries(
+        Object.entries(POLICY_CHOICES).map(([name, choices]) => [name, oneOf<string>(...choices)]),
+      ) as unknown as { [Name in keyof Policies]: Check<Policies[Name]> },
       D.policies,
     ),
     overrides: byName<Overrides>(

@@ -229,6 +229,13 @@ describe('plan', () => {
       expect(refused.out).toContain('application-trigger');
       const allowed = await crossfade([...args, '--input', '-'], {}, '{"policies":{"triggers":"drop"}}');
       expect(allowed.status).toBe(0);
+      expect((await crossfade([...args, '--policy', 'triggers=drop'])).status).toBe(0);
+      const wrong = await crossfade([...args, '--policy', 'triggers=drop', '--policy', 'orphans=ignore']);
+      expect(wrong.status).toBe(2);
+      expect(wrong.err).toContain(
+        '"policies.orphans" is the text "ignore": it must be "refuse" or "not-valid"',
+      );
+      expect((await crossfade([...args, '--policy', 'triggers'])).err).toContain('like triggers=drop');
       const names = db.prepare('SELECT name FROM sqlite_schema ORDER BY name').pluck().all();
       expect(names).toEqual(['own', 'users']);
       db.close();

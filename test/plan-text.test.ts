@@ -34,7 +34,7 @@ Notices (2)
   no-key: table "log" has no primary key and no unique index over NOT NULL columns: its rows are told apart by SQLite's row numbers, which the column "_crossfade_rowid" holds on the target; DatabaseConnection leaves it out of results, and after a VACUUM the table is copied again
 
 Blockers (1)
-  default-not-null: column "log"."line": its default abs(random()) has no certain form as text, and the column is NOT NULL, so inserts that leave it out would fail: let the application write "line" itself and take the default out of the schema
+  default-not-null: column "log"."line": its default abs(random()) has no certain form as text, and the column is NOT NULL, so inserts that leave it out would fail: let the application write "line" itself and take the default out of the schema, or set policies.defaults to "leave-out"
 
 This migration is refused: 1 blocker.
 `);

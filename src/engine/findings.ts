@@ -1,9 +1,10 @@
 /** Collects what a plan found: blockers stop the migration before anything is created, notices tell. */
 import type Database from 'better-sqlite3';
-import type { Finding } from '../contract.ts';
+import type { Finding, Policies } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { firstKeys } from '../databases/sqlite/find-rows.ts';
 import type { SourceTable } from '../databases/sqlite/schema.ts';
+import { BLOCKERS, wayOn, type BlockerCode } from './blockers.ts';
 
 /** The rows that a finding is about, where they were counted but not looked at. */
 interface Rows {
@@ -12,14 +13,50 @@ interface Rows {
   condition: string;
 }
 
+/** A finding that stands against the migration; its message ends with what would mend the cause. */
+type Blocker = Finding & { code: BlockerCode };
+
+/** One that a policy decides about. */
+interface Choice extends Omit<Blocker, 'message'> {
+  /** What there is. */
+  what: string;
+  /** What would mend it. */
+  mend: string;
+  /** What becomes of it by each choice but `refuse`. */
+  chosen: string | Record<string, string>;
+}
+
 export class Findings {
   readonly blockers: Finding[] = [];
   readonly notices: Finding[] = [];
+  private readonly policies: Policies;
   private readonly rows = new Map<Finding, Rows>();
 
+  constructor(policies: Policies) {
+    this.policies = policies;
+  }
+
   /** @param rows whose first keys `locate` adds */
-  block(finding: Finding, rows?: Rows): void {
-    this.add(this.blockers, finding, rows);
+  block(finding: Blocker, rows?: Rows): void {
+    const message = finding.message + wayOn(finding.code, finding.table);
+    this.add(this.blockers, { ...finding, message }, rows);
+  }
+
+  /**
+   * A blocker where its policy refuses, otherwise a notice.
+   * @returns whether the policy refuses
+   * @throws Error where no policy is about this kind of blocker
+   */
+  decide({ what, mend, chosen, ...finding }: Choice, rows?: Rows): boolean {
+    const policy = BLOCKERS[finding.code];
+    if (policy === 'none' || policy === 'skip') throw new Error(`no policy decides about ${finding.code}`);
+    const choice = this.policies[policy];
+    if (choice === 'refuse') this.block({ ...finding, message: `${what}: ${mend}` }, rows);
+    else {
+      const become = typeof chosen === 'string' ? chosen : chosen[choice]!;
+      this.note({ ...finding, message: `${what}: ${become}, as policies.${policy} asks` }, rows);
+    }
+    return choice === 'refuse';
   }
 
   /** @param rows whose first keys `locate` adds */

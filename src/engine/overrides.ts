@@ -118,7 +118,7 @@ export function reportChosen(
  * The choice of the kind that the operator asked for; a blocker where the column can never be held so, or a value does not fit.
  * @param own what the plan would have chosen
  */
-export function chosen(kind: ColumnKind, own: Choice, subject: ColumnCase): Choice {
+export function chosenKind(kind: ColumnKind, own: Choice, subject: ColumnCase): Choice {
   const type = TARGET_TYPES[kind];
   const why = `${type} as overrides ask`;
   const fits = own.obstacle === undefined ? `what fits is ${TARGET_TYPES[own.kind]}` : own.obstacle.what;

@@ -1,6 +1,6 @@
 /** Foreign keys: resolved as SQLite resolves them, both sides of one type, and only where the data satisfy them. */
 import type Database from 'better-sqlite3';
-import type { ColumnKind, ForeignKeyPlan } from '../contract.ts';
+import type { ColumnKind, ForeignKeyPlan, Policies } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { findOrphans } from '../databases/sqlite/orphans.ts';
 import type { SourceForeignKey, SourceIndex, SourceTable } from '../databases/sqlite/schema.ts';
@@ -18,7 +18,7 @@ export interface ResolvedKey {
 }
 
 /** A column with the kind that it gets; `fixed` where the operator chose it. */
-interface Chosen {
+export interface Chosen {
   subject: ColumnCase;
   choice: Choice;
   fixed?: true;
@@ -55,9 +55,8 @@ export function resolveForeignKeys(
           table: child.name,
           message: `foreign key (${key.columns.join(', ')}) of ${named(child.name)} is left out: ${found}, so SQLite cannot enforce it either`,
         });
-      } else {
+      } else if (!reportCollation(found, findings)) {
         resolved.push(found);
-        reportCollation(found, findings);
       }
     }
   }
@@ -102,7 +101,7 @@ function uniqueIndexes(table: SourceTable, columns: string[]): SourceIndex[] {
   );
 }
 
-/** Is it unique only without regard to case? */
+/** Is it unique only under a collation that takes different texts for the same? */
 function isFoldedParent({ parent, parentColumns }: ResolvedKey): boolean {
   const isBinary = (index: SourceIndex): boolean =>
     index.terms.every((term) => term.collation.toUpperCase() === 'BINARY');
@@ -110,21 +109,34 @@ function isFoldedParent({ parent, parentColumns }: ResolvedKey): boolean {
   return !rowid && !uniqueIndexes(parent, parentColumns).some(isBinary);
 }
 
-/** A unique index over lower(…), which is what NOCASE becomes, cannot be referred to; a primary key is unique by its bytes too. */
-function reportCollation(found: ResolvedKey, findings: Findings): void {
+/**
+ * A unique index over lower(…), which is what NOCASE becomes, cannot be referred to; a primary key is unique by its bytes too.
+ * @returns whether the target cannot have the key
+ */
+function reportCollation(found: ResolvedKey, findings: Findings): boolean {
   const { child, parent, parentColumns } = found;
-  if (!isFoldedParent(found) || covers(parent.primaryKey, parentColumns)) return;
-  findings.block({
+  if (!isFoldedParent(found) || covers(parent.primaryKey, parentColumns)) return false;
+  findings.decide({
     code: 'nocase-parent',
     table: child.name,
-    message:
+    what:
       `a foreign key of ${named(child.name)} refers to (${parentColumns.join(', ')}) of ${named(parent.name)}, which is ` +
-      `unique only without regard to case: add a unique index over it with COLLATE BINARY`,
+      `unique only without regard to case or trailing spaces`,
+    mend: 'add a unique index over it with COLLATE BINARY',
+    chosen: 'it is left out',
   });
+  return true;
 }
 
-/** PostgreSQL compares a foreign key with its parent only within one type, so one side may take the other's. */
-export function unifyKeyKinds(keys: ResolvedKey[], choices: Map<string, Choices>, findings: Findings): void {
+/**
+ * PostgreSQL compares a foreign key with its parent only within one type, so one side may take the other's.
+ * @returns the keys whose sides have one type
+ */
+export function unifyKeyKinds(
+  keys: ResolvedKey[],
+  choices: Map<string, Choices>,
+  findings: Findings,
+): ResolvedKey[] {
   const pairs = keys.flatMap((key) =>
     key.columns.map((column, i) => ({
       key,
@@ -147,18 +159,23 @@ export function unifyKeyKinds(keys: ResolvedKey[], choices: Map<string, Choices>
     }
     if (!changed) break;
   }
+  const unlike = new Set<ResolvedKey>();
   for (const { key, column, child, parent, parentColumn } of pairs) {
     if (child === undefined || parent === undefined || child.choice.kind === parent.choice.kind) continue;
     if (child.choice.obstacle !== undefined || parent.choice.obstacle !== undefined) continue;
-    findings.block({
+    unlike.add(key);
+    findings.decide({
       code: 'key-type-mismatch',
       table: key.child.name,
       column,
-      message:
+      what:
         `${named(key.child.name, column)} holds ${child.choice.kind} and refers to ` +
-        `${named(key.parent.name, parentColumn)}, which holds ${parent.choice.kind}: store both in one storage class, or choose one type for both in overrides`,
+        `${named(key.parent.name, parentColumn)}, which holds ${parent.choice.kind}`,
+      mend: 'store both in one storage class, choose one type for both in overrides',
+      chosen: 'the foreign key is left out',
     });
   }
+  return keys.filter((key) => !unlike.has(key));
 }
 
 /**
@@ -179,21 +196,26 @@ function take(side: Chosen, kind: ColumnKind, why: string): void {
   side.choice = { kind, why: `${side.choice.why}; ${kind} ${why}` };
 }
 
-/** References that SQLite finds only because it takes letters of either case for the same. */
+/**
+ * References that SQLite finds only because it takes letters of either case for the same.
+ * @returns whether rows keep the target from having the key
+ */
 async function reportFolded(
   db: Database.Database,
   { child, columns, parent, parentColumns }: ResolvedKey,
   findings: Findings,
-): Promise<void> {
+): Promise<boolean> {
   const { count, keys } = await findOrphans(db, child, columns, parent, parentColumns, 'folded');
-  const what = `a foreign key of ${named(child.name)} refers to (${parentColumns.join(', ')}) of ${named(parent.name)} without regard to case`;
+  const what = `a foreign key of ${named(child.name)} refers to (${parentColumns.join(', ')}) of ${named(parent.name)} without regard to case or trailing spaces`;
   if (count > 0) {
-    findings.block({
+    findings.decide({
       code: 'nocase-parent',
       table: child.name,
       count,
       keys,
-      message: `${what}, and ${count} rows write it in another case, which PostgreSQL would not find: UPDATE them to the parent's spelling`,
+      what: `${what}, and ${count} rows write it otherwise, which PostgreSQL would not find`,
+      mend: `UPDATE them to the parent's spelling`,
+      chosen: 'the foreign key is left out',
     });
   } else {
     findings.note({
@@ -202,6 +224,7 @@ async function reportFolded(
       message: `${what}; on PostgreSQL a reference must have the parent's spelling`,
     });
   }
+  return count > 0;
 }
 
 /** Plans the foreign keys of one table and counts the rows that break them. */
@@ -209,6 +232,7 @@ export async function planForeignKeys(
   db: Database.Database,
   resolvedKeys: ResolvedKey[],
   names: ReservedNames,
+  orphans: Policies['orphans'],
   findings: Findings,
 ): Promise<ForeignKeyPlan[]> {
   // Names of constraints are only unique within their table.
@@ -218,19 +242,26 @@ export async function planForeignKeys(
     const { child, key, columns, parent, parentColumns } = resolved;
     const { count, keys } = await findOrphans(db, child, columns, parent, parentColumns);
     if (isFoldedParent(resolved) && covers(parent.primaryKey, parentColumns)) {
-      await reportFolded(db, resolved, findings);
+      if (await reportFolded(db, resolved, findings)) continue;
     }
     if (count > 0) {
-      findings.block({
+      findings.decide({
         code: 'orphans',
         table: child.name,
         ...(columns.length === 1 ? { column: columns[0]! } : {}),
         count,
         keys,
-        message:
+        what:
           `${count} rows of ${named(child.name)} refer by (${columns.join(', ')}) to rows of ` +
-          `${named(parent.name)} that do not exist: delete them, or set the reference to NULL`,
+          `${named(parent.name)} that do not exist`,
+        mend: 'delete them, set the reference to NULL',
+        chosen: {
+          'leave-out': 'the foreign key is left out',
+          'not-valid':
+            'the foreign key is NOT VALID on the target, where only new and changed references are checked',
+        },
       });
+      if (orphans === 'leave-out') continue;
     }
     const [from, to] = [names.of(child), names.of(parent)];
     const fromColumns = columns.map((column) => from.columns.get(column)!);
@@ -242,6 +273,7 @@ export async function planForeignKeys(
       onDelete: key.onDelete,
       onUpdate: key.onUpdate,
       deferrable: key.deferred,
+      ...(count > 0 ? { notValid: true as const } : {}),
     });
   }
   return plans;

@@ -1,6 +1,6 @@
 /** Generated columns: computed by both databases, where the expression's meaning is certain and holds every value. */
 import type Database from 'better-sqlite3';
-import type { GeneratedColumnPlan, Policies } from '../contract.ts';
+import type { GeneratedColumnPlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { tableFacts, type TableFacts } from '../databases/sqlite/census.ts';
 import type { SourceColumn, SourceTable } from '../databases/sqlite/schema.ts';
@@ -28,7 +28,6 @@ export async function planGenerated(
   facts: TableFacts,
   choices: Choices,
   onTarget: TargetNames,
-  policy: Policies['generatedColumns'],
   findings: Findings,
 ): Promise<GeneratedPlans> {
   const known = new Map<string, ColumnType>();
@@ -70,7 +69,6 @@ export async function planGenerated(
           table,
           column,
           `holds other values than the translation of ${oneLine(column.expression!)} gives`,
-          policy,
           findings,
         );
         continue;
@@ -102,7 +100,6 @@ export async function planGenerated(
       table,
       column,
       `is computed as ${oneLine(column.expression ?? '')}, whose meaning on PostgreSQL is not certain`,
-      policy,
       findings,
     );
   }
@@ -141,26 +138,15 @@ function reportStored(table: SourceTable, column: SourceColumn, findings: Findin
   });
 }
 
-function leaveOut(
-  table: SourceTable,
-  column: SourceColumn,
-  what: string,
-  policy: Policies['generatedColumns'],
-  findings: Findings,
-): void {
-  const base = { code: 'generated-column', table: table.name, column: column.name };
-  const which = `${named(table.name, column.name)} ${what}`;
-  if (policy === 'leave-out') {
-    findings.note({
-      ...base,
-      message: `${which}: it is left out of the target, as policies.generatedColumns asks`,
-    });
-  } else {
-    findings.block({
-      ...base,
-      message: `${which}: set policies.generatedColumns to "leave-out" to go on without it, or drop it and compute it in the queries or in the application`,
-    });
-  }
+function leaveOut(table: SourceTable, column: SourceColumn, what: string, findings: Findings): void {
+  findings.decide({
+    code: 'generated-column',
+    table: table.name,
+    column: column.name,
+    what: `${named(table.name, column.name)} ${what}`,
+    mend: 'drop it and compute it in the queries or in the application',
+    chosen: 'it is left out of the target',
+  });
 }
 
 /** The keys that the target can have, given which generated columns it has; what becomes of the others is reported. */
@@ -187,11 +173,13 @@ export function keysOverGenerated(
         const message = `${which} is left out with the generated column that it needs`;
         findings.note({ ...base, code: 'foreign-key-left-out', message });
       } else {
-        findings.block({
+        findings.decide({
           ...base,
           code: 'key-type-mismatch',
           column: name,
-          message: `${which}: ${named(child.name, name)} holds ${kind} and refers to ${named(parent.name, parentColumns[i]!)}, which holds ${parentKind}: store both in one storage class`,
+          what: `${which}: ${named(child.name, name)} holds ${kind} and refers to ${named(parent.name, parentColumns[i]!)}, which holds ${parentKind}`,
+          mend: 'store both in one storage class',
+          chosen: 'the foreign key is left out',
         });
       }
       return [];

@@ -3,72 +3,22 @@ import type { ColumnPlan, IndexPlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import type { TableFacts } from '../databases/sqlite/census.ts';
 import { nameOnTarget } from '../databases/postgres/names.ts';
-import { rowidName } from '../databases/sqlite/ranges.ts';
-import { ROW_NUMBER_COLUMN } from '../protocol.ts';
 import type { IndexTerm, SourceIndex, SourceTable } from '../databases/sqlite/schema.ts';
 import { lookupOf } from './column-lookup.ts';
 import { translateCondition, translateValue, type ColumnLookup } from './expressions.ts';
 import { named, type Findings } from './findings.ts';
+import { keyIndexOf, type KeyChoice } from './plan-key.ts';
 import { asciiLower, type ReservedNames } from './target-names.ts';
 
 /** PostgreSQL's limits: columns of an index, and bytes of an entry that is certain to fit (a third of a page). */
 const INDEX_COLUMNS = 32;
 const INDEX_BYTES = 2_600;
 
-export interface KeyChoice {
-  /** In key order; empty where the table has no usable key. */
-  columns: string[];
-  /** The unique index that serves as key where there is no primary key. */
-  index?: SourceIndex;
-}
-
 interface TableCase {
   table: SourceTable;
   facts: TableFacts;
   /** The columns as planned so far. */
   columns: ColumnPlan[];
-}
-
-/** The primary key, else the narrowest unique index over plain columns that are never NULL. */
-export function chooseKey(table: SourceTable): KeyChoice {
-  if (table.primaryKey.length > 0) return { columns: table.primaryKey };
-  const notNull = new Set(
-    table.columns
-      .filter((column) => column.notNull && column.generated === 'no')
-      .map((column) => column.name),
-  );
-  const usable = table.indexes
-    .filter((index) => index.unique && index.plain && index.predicate === undefined)
-    .filter((index) => index.terms.every((term) => notNull.has(term.column!)))
-    .sort((a, b) => Number(isBinary(b)) - Number(isBinary(a)) || a.terms.length - b.terms.length);
-  const index = usable[0];
-  return index === undefined ? { columns: [] } : { columns: index.terms.map((term) => term.column!), index };
-}
-
-function isBinary(index: SourceIndex): boolean {
-  return index.terms.every((term) => term.collation.toUpperCase() === 'BINARY');
-}
-
-/** The last column of a table that has no key, so that an INSERT without a list of columns goes on to work. */
-export function rowNumberColumn(table: SourceTable, findings: Findings): ColumnPlan {
-  findings.note({
-    code: 'no-key',
-    table: table.name,
-    message:
-      `${named(table.name)} has no primary key and no unique index over NOT NULL columns: its rows are told apart by SQLite's row ` +
-      `numbers, which the column ${quoted(ROW_NUMBER_COLUMN)} holds on the target; DatabaseConnection leaves it out of results, ` +
-      `and after a VACUUM the table is copied again`,
-  });
-  return {
-    name: rowidName(table)!,
-    targetName: ROW_NUMBER_COLUMN,
-    declared: 'INTEGER',
-    kind: 'bigint',
-    targetType: 'bigint',
-    why: 'the row number, because no column tells rows apart; numbered by the target',
-    notNull: true,
-    identity: true,
-  };
 }
 
 /** Reports what keeps the key from being one on the target. */
@@ -89,53 +39,56 @@ export function checkKey(subject: TableCase, key: KeyChoice, findings: Findings)
     );
   }
   const index = keyIndexOf(table, key);
-  if (index !== undefined) checkUnique(subject, index, findings);
+  if (index !== undefined) checkUnique(subject, index, true, findings);
 }
 
-/** The index that makes the key unique; the rowid has none. */
-export function keyIndexOf(table: SourceTable, key: KeyChoice): SourceIndex | undefined {
-  return key.index ?? table.indexes.find((candidate) => candidate.origin === 'pk');
+/** What PostgreSQL compares bytewise where SQLite compares by a collation of its own. */
+const FOLDS: Record<string, (sql: string) => string> = {
+  // lower() of text in collation "C" folds ASCII only, which is the rule of NOCASE.
+  NOCASE: (sql) => `lower(${sql})`,
+  // Spaces only, in both.
+  RTRIM: (sql) => `rtrim(${sql})`,
+};
+
+function foldOf(term: IndexTerm): ((sql: string) => string) | undefined {
+  return FOLDS[term.collation.toUpperCase()];
 }
 
-/** Does the index take letters of either case for the same? */
+/** Does the index take different texts for the same? */
 export function isFolded(subject: TableCase, index: SourceIndex | undefined): boolean {
-  return (
-    index?.terms.some((term) => isText(term, subject) && term.collation.toUpperCase() === 'NOCASE') === true
-  );
+  return index?.terms.some((term) => isText(term, subject) && foldOf(term) !== undefined) === true;
 }
 
 /** Reports collations and sizes that a unique index cannot have on the target. NOCASE is folded there by an index over lower(…). */
-function checkUnique(subject: TableCase, index: SourceIndex, findings: Findings): boolean {
+function checkUnique(subject: TableCase, index: SourceIndex, isKey: boolean, findings: Findings): boolean {
   const name = index.origin === 'pk' ? 'the primary key' : `unique index ${quoted(index.name)}`;
   const foreign = index.terms.find(
-    (term) => isText(term, subject) && !['BINARY', 'NOCASE'].includes(term.collation.toUpperCase()),
+    (term) =>
+      isText(term, subject) && term.collation.toUpperCase() !== 'BINARY' && foldOf(term) === undefined,
   );
   if (foreign !== undefined) {
     const collation = foreign.collation.toUpperCase();
-    findings.block({
+    findings.decide({
       code: 'collation-unique',
       table: subject.table.name,
       ...(foreign.column === undefined ? {} : { column: foreign.column }),
-      message:
+      what:
         `${named(subject.table.name)}: ${name} compares text with COLLATE ${collation}, so it forbids values that ` +
-        `PostgreSQL would take for different ones: rebuild it with COLLATE BINARY, or over lower(…)`,
+        `PostgreSQL would take for different ones`,
+      mend: 'rebuild it with COLLATE BINARY, or over lower(…)',
+      chosen: isKey ? 'the target compares bytewise' : 'it is left out',
     });
     return false;
   }
   const bytes = longest(subject, index);
-  if (bytes > INDEX_BYTES || index.terms.length > INDEX_COLUMNS) {
-    findings.block(
-      {
-        code: 'index-too-large',
-        table: subject.table.name,
-        count: bytes,
-        message: `${named(subject.table.name)}: ${name} ${tooLarge(index, bytes)}: shorten the values or index less of them`,
-      },
-      rowsTooLarge(subject.table, index, bytes),
-    );
-    return false;
-  }
-  return true;
+  if (bytes <= INDEX_BYTES && index.terms.length <= INDEX_COLUMNS) return true;
+  const finding = { table: subject.table.name, count: bytes };
+  const what = `${named(subject.table.name)}: ${name} ${tooLarge(index, bytes)}`;
+  const mend = 'shorten the values or index less of them';
+  const rows = rowsTooLarge(subject.table, index, bytes);
+  if (isKey) findings.block({ ...finding, code: 'key-too-large', message: `${what}: ${mend}` }, rows);
+  else findings.decide({ ...finding, code: 'index-too-large', what, mend, chosen: 'it is left out' }, rows);
+  return false;
 }
 
 /** Of an index over expressions no condition tells the rows. */
@@ -160,8 +113,13 @@ function isText(term: IndexTerm, { columns }: Pick<TableCase, 'columns'>): boole
   return ['text', 'mixed'].includes(columns.find((column) => column.name === term.column)?.kind ?? '');
 }
 
+/** Can the target not be sure to hold every entry of the index? */
+export function isTooLarge(facts: TableFacts, index: SourceIndex): boolean {
+  return longest({ facts }, index) > INDEX_BYTES || index.terms.length > INDEX_COLUMNS;
+}
+
 /** Bytes of the longest entry, at most. */
-function longest({ facts }: TableCase, index: SourceIndex): number {
+function longest({ facts }: Pick<TableCase, 'facts'>, index: SourceIndex): number {
   const columns = index.terms.flatMap((term) =>
     term.column !== undefined
       ? [term.column]
@@ -181,10 +139,10 @@ export function planIndexes(
   findings: Findings,
 ): IndexPlan[] {
   const plans: IndexPlan[] = [];
+  const own = keyIndexOf(subject.table, key);
   for (const index of subject.table.indexes) {
     // The key is unique by its bytes; what else NOCASE forbids, an index of its own forbids.
-    const isKey = index.origin === 'pk' || index === key.index;
-    if (isKey && !isFolded(subject, index)) continue;
+    if (index === own && !isFolded(subject, index)) continue;
     const plan = planIndex(subject, index, names, findings);
     if (plan !== null) plans.push(plan);
   }
@@ -198,7 +156,7 @@ function planIndex(
   findings: Findings,
 ): IndexPlan | null {
   const { table } = subject;
-  if (index.unique && !checkUnique(subject, index, findings)) return null;
+  if (index.unique && !checkUnique(subject, index, false, findings)) return null;
   const lookup = lookupOf(table, subject.columns);
   const terms = index.terms.map((term) => termSql(term, subject, lookup));
   const predicate = index.predicate === undefined ? undefined : translateCondition(index.predicate, lookup);
@@ -210,13 +168,7 @@ function planIndex(
     return leaveOut(subject, index, tooLarge(index, bytes), findings);
   }
   const folded = isFolded(subject, index);
-  if (folded) {
-    findings.note({
-      code: 'nocase-index',
-      table: table.name,
-      message: `index ${quoted(index.name)} of ${named(table.name)} compares with COLLATE NOCASE: on PostgreSQL it is over lower(…), so ask for lower(column) = lower(?)${index.unique ? ', and ON CONFLICT (lower(column))' : ''}`,
-    });
-  }
+  if (folded) reportFolded(table, index, findings);
   const name = indexName(table, index, names, findings);
   const plain = index.plain && !folded && predicate === undefined;
   return {
@@ -226,6 +178,19 @@ function planIndex(
     ...(predicate === undefined ? {} : { predicateSql: predicate }),
     ...(plain ? { columns: index.terms.map((term) => term.column!) } : {}),
   };
+}
+
+function reportFolded(table: SourceTable, index: SourceIndex, findings: Findings): void {
+  for (const collation of new Set(index.terms.map((term) => term.collation.toUpperCase()))) {
+    const fold = FOLDS[collation];
+    if (fold === undefined) continue;
+    const conflict = index.unique ? `, and ON CONFLICT (${fold('column')})` : '';
+    findings.note({
+      code: `${collation.toLowerCase()}-index`,
+      table: table.name,
+      message: `index ${quoted(index.name)} of ${named(table.name)} compares with COLLATE ${collation}: on PostgreSQL it is over ${fold('…')}, so ask for ${fold('column')} = ${fold('?')}${conflict}`,
+    });
+  }
 }
 
 function untranslated({ columns }: TableCase, index: SourceIndex, terms: (string | null)[]): string {
@@ -240,10 +205,12 @@ function untranslated({ columns }: TableCase, index: SourceIndex, terms: (string
 function leaveOut(subject: TableCase, index: SourceIndex, why: string, findings: Findings): null {
   const table = subject.table.name;
   if (index.unique) {
-    findings.block({
+    findings.decide({
       code: 'unique-index',
       table,
-      message: `unique index ${quoted(index.name)} of ${named(table)}: ${why}, so what it forbids would be allowed there: drop it, or replace it by one over plain columns`,
+      what: `unique index ${quoted(index.name)} of ${named(table)}: ${why}, so what it forbids would be allowed there`,
+      mend: 'drop it, replace it by one over plain columns',
+      chosen: 'it is left out',
     });
   } else {
     findings.note({
@@ -265,8 +232,7 @@ function termSql(term: IndexTerm, { columns }: TableCase, lookup: ColumnLookup):
   else if (column === undefined) sql = null;
   else if ((column.kind !== 'text' && column.kind !== 'mixed') || collation === 'BINARY')
     sql = quoted(nameOnTarget(column));
-  // lower() of text in collation "C" folds ASCII only, which is the rule of NOCASE.
-  else sql = collation === 'NOCASE' ? `lower(${quoted(nameOnTarget(column))})` : null;
+  else sql = foldOf(term)?.(quoted(nameOnTarget(column))) ?? null;
   if (sql === null) return null;
   // SQLite sorts NULL first; where there is none, PostgreSQL's own order serves its queries as they are.
   const nullable = column === undefined || !column.notNull;

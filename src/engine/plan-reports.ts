@@ -1,6 +1,5 @@
 /** Findings that need no census: what of the schema is not carried over, or cannot be. */
 import type Database from 'better-sqlite3';
-import type { Policies } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import type { TableFacts } from '../databases/sqlite/census.ts';
 import { rowSizeSql } from '../databases/sqlite/census-sql.ts';
@@ -13,12 +12,7 @@ const TABLE_COLUMNS = 1_600;
 /** A row travels as text, a blob as two digits per byte, and PostgreSQL takes a gigabyte at once. */
 const ROW_BYTES = 500_000_000;
 
-export function reportSchema(
-  db: Database.Database,
-  schema: SourceSchema,
-  policies: Policies,
-  findings: Findings,
-): void {
+export function reportSchema(db: Database.Database, schema: SourceSchema, findings: Findings): void {
   const encoding = String(db.pragma('encoding', { simple: true }));
   if (encoding !== 'UTF-8') {
     findings.block({
@@ -29,8 +23,8 @@ export function reportSchema(
   if (schema.tables.length === 0) {
     findings.block({ code: 'no-tables', message: 'the source has no tables: there is nothing to migrate' });
   }
-  reportTriggers(schema, policies, findings);
-  reportVirtualTables(schema, policies, findings);
+  reportTriggers(schema, findings);
+  reportVirtualTables(schema, findings);
   for (const view of schema.views) {
     findings.note({
       code: 'view',
@@ -40,39 +34,28 @@ export function reportSchema(
   }
 }
 
-function reportTriggers(schema: SourceSchema, policies: Policies, findings: Findings): void {
+function reportTriggers(schema: SourceSchema, findings: Findings): void {
   for (const trigger of schema.triggers) {
-    const what = `trigger ${quoted(trigger.name)} on ${quoted(trigger.table)}`;
-    const base = { code: 'application-trigger', table: trigger.table };
-    if (policies.triggers === 'drop') {
-      findings.note({
-        ...base,
-        message: `${what} is left out of the target, as policies.triggers asks: ${oneLine(trigger.sql)}`,
-      });
-    } else {
-      findings.block({
-        ...base,
-        message: `${what} would not exist on the target: set policies.triggers to "drop" to go on without it; ${oneLine(trigger.sql)}`,
-      });
-    }
+    findings.decide({
+      code: 'application-trigger',
+      table: trigger.table,
+      what: `trigger ${quoted(trigger.name)} on ${quoted(trigger.table)} would not exist on the target; ${oneLine(trigger.sql)}`,
+      mend: 'let the application do what it does, and drop it',
+      chosen: 'it is left out of the target',
+    });
   }
 }
 
-function reportVirtualTables(schema: SourceSchema, policies: Policies, findings: Findings): void {
+function reportVirtualTables(schema: SourceSchema, findings: Findings): void {
   for (const { name, shadows, sql } of schema.virtualTables) {
     const inside = shadows.length === 0 ? '' : ` (with ${shadows.map(quoted).join(', ')})`;
-    const base = { code: 'virtual-table', table: name };
-    if (policies.virtualTables === 'skip') {
-      findings.note({
-        ...base,
-        message: `virtual table ${quoted(name)}${inside} is left out, as policies.virtualTables asks: ${oneLine(sql)}`,
-      });
-    } else {
-      findings.block({
-        ...base,
-        message: `virtual table ${quoted(name)}${inside} has no form on the target: set policies.virtualTables to "skip" to go on without it; ${oneLine(sql)}`,
-      });
-    }
+    findings.decide({
+      code: 'virtual-table',
+      table: name,
+      what: `virtual table ${quoted(name)}${inside} has no form on the target; ${oneLine(sql)}`,
+      mend: 'drop it',
+      chosen: 'it is left out',
+    });
   }
 }
 
@@ -107,7 +90,7 @@ export function reportTable(
         code: column.collation === 'NOCASE' ? 'nocase-column' : 'collation',
         table: table.name,
         column: column.name,
-        message: `${named(table.name, column.name)} compares with COLLATE ${column.collation}; on the target it compares bytewise, so queries must ask for it, e.g. lower(column) = lower(?)`,
+        message: `${named(table.name, column.name)} compares with COLLATE ${column.collation}; on the target it compares bytewise, so queries must ask for it, e.g. ${column.collation === 'RTRIM' ? 'rtrim(column) = rtrim(?)' : 'lower(column) = lower(?)'}`,
       });
     }
   }

@@ -1,7 +1,6 @@
 /** The plan: what every table, column, index and constraint of the source becomes, and what stands against it. */
 import type Database from 'better-sqlite3';
-import type { ColumnKind, ColumnPlan, MigrationInput, Plan, TablePlan } from '../contract.ts';
-import { quoted } from '../databases/identifiers.ts';
+import type { MigrationInput, Plan, TablePlan } from '../contract.ts';
 import { tableFacts, type TableFacts } from '../databases/sqlite/census.ts';
 import { sourceError } from '../databases/sqlite/connection.ts';
 import { nameOnTarget } from '../databases/postgres/names.ts';
@@ -9,24 +8,16 @@ import { schemaFingerprint } from '../databases/sqlite/fingerprint.ts';
 import { rowidName } from '../databases/sqlite/ranges.ts';
 import { readSchema, type SourceSchema, type SourceTable } from '../databases/sqlite/schema.ts';
 import { CrossfadeError } from '../errors.ts';
-import { checksFor } from './checks.ts';
-import { chooseKind, mixedCode, TARGET_TYPES } from './column-types.ts';
-import { defaultSql, readDefault } from './defaults.ts';
 import { Findings, named } from './findings.ts';
-import { misfits, oddValues } from './odd-values.ts';
-import { chosen, reportChosen, reportSkipped, resolveOverrides, type Resolved } from './overrides.ts';
+import { reportSkipped, resolveOverrides, type Resolved } from './overrides.ts';
 import { planChecks } from './plan-checks.ts';
-import {
-  planForeignKeys,
-  resolveForeignKeys,
-  unifyKeyKinds,
-  type Choices,
-  type ResolvedKey,
-} from './plan-foreign-keys.ts';
-import { checkKey, chooseKey, isFolded, keyIndexOf, planIndexes, rowNumberColumn } from './plan-indexes.ts';
+import { chooseColumns, guardsOf, planColumn } from './plan-columns.ts';
+import { planForeignKeys, resolveForeignKeys, unifyKeyKinds, type Choices } from './plan-foreign-keys.ts';
+import { checkKey, isFolded, planIndexes } from './plan-indexes.ts';
+import { keyIndexOf, reportKey, rowNumberColumn, type KeyChoice } from './plan-key.ts';
 import { keysOverGenerated, planGenerated, type GeneratedPlans } from './plan-generated.ts';
 import { reportSchema, reportTable } from './plan-reports.ts';
-import { freeName, renamed, reserveNames, type ReservedNames, type TargetNames } from './target-names.ts';
+import { renamed, reserveNames, type ReservedNames } from './target-names.ts';
 
 /** How often a plan is begun again because the schema changed under it. */
 const ATTEMPTS = 3;
@@ -70,39 +61,33 @@ async function planOnce(
   onProgress?: (rows: number) => void,
 ): Promise<Plan> {
   const { policies } = choices;
-  const findings = new Findings();
+  const findings = new Findings(policies);
   const whole = readSchema(db);
   const overrides = resolveOverrides(whole, choices.overrides);
   const schema = withoutSkipped(whole, overrides);
   reportSkipped(whole, overrides, findings);
-  reportSchema(db, schema, policies, findings);
+  reportSchema(db, schema, findings);
   const facts = await census(db, schema, overrides, findings, onProgress);
   const tables = schema.tables.filter((table) => facts.has(table.name));
 
   const keys = resolveForeignKeys(tables, overrides.skipped, findings);
-  const kinds = new Map(
-    tables.map((table) => [
-      table.name,
-      choicesOf(table, facts.get(table.name)!, keys, overrides.kindsOf(table)),
-    ]),
-  );
-  unifyKeyKinds(keys, kinds, findings);
+  const kinds = new Map<string, Choices>();
+  const rowKeys = new Map<string, KeyChoice>();
+  for (const table of tables) {
+    const found = facts.get(table.name)!;
+    const { key, chosen } = chooseColumns(table, found, keys, overrides.kindsOf(table), policies.keys);
+    rowKeys.set(table.name, key);
+    kinds.set(table.name, chosen);
+  }
+  const likeKeys = unifyKeyKinds(keys, kinds, findings);
   const names = reserveNames(tables, policies.identifiers);
   const generated = new Map<string, GeneratedPlans>();
   for (const table of tables) {
     const [found, chosen] = [facts.get(table.name)!, kinds.get(table.name)!];
-    const plans = await planGenerated(
-      db,
-      table,
-      found,
-      chosen,
-      names.of(table),
-      policies.generatedColumns,
-      findings,
-    );
+    const plans = await planGenerated(db, table, found, chosen, names.of(table), findings);
     generated.set(table.name, plans);
   }
-  const possibleKeys = keysOverGenerated(keys, generated, kinds, findings);
+  const possibleKeys = keysOverGenerated(likeKeys, generated, kinds, findings);
 
   const plans: TablePlan[] = [];
   for (const [i, table] of tables.entries()) {
@@ -110,6 +95,7 @@ async function planOnce(
       i + 1,
       table,
       facts.get(table.name)!,
+      rowKeys.get(table.name)!,
       kinds.get(table.name)!,
       generated.get(table.name)!,
       schema,
@@ -123,6 +109,7 @@ async function planOnce(
       db,
       possibleKeys.filter((key) => key.child === table),
       names,
+      policies.orphans,
       findings,
     );
     plans.push(plan);
@@ -179,48 +166,11 @@ async function census(
   return facts;
 }
 
-/** Chooses a kind for every column of a table that is copied. */
-function choicesOf(
-  table: SourceTable,
-  facts: TableFacts,
-  keys: ResolvedKey[],
-  wanted: ReadonlyMap<string, ColumnKind>,
-): Choices {
-  const indexed = new Set([
-    ...table.primaryKey,
-    ...table.indexes.flatMap((index) => index.terms.map((term) => term.column)),
-    ...keys.filter((key) => key.child === table).flatMap((key) => key.columns),
-    ...keys.filter((key) => key.parent === table).flatMap((key) => key.parentColumns),
-  ]);
-  const key = chooseKey(table).columns;
-  const choices: Choices = new Map();
-  for (const column of table.columns) {
-    if (column.generated !== 'no') continue;
-    const subject = {
-      column,
-      facts: facts.columns.get(column.name)!,
-      default: readDefault(column.defaultText, column.affinity),
-      indexed: indexed.has(column.name),
-      keyed: key.includes(column.name),
-      rowid: table.rowidAlias && column.name === table.primaryKey[0],
-      strict: table.strict,
-    };
-    const own = chooseKind(subject);
-    const kind = wanted.get(column.name);
-    choices.set(
-      column.name,
-      kind === undefined
-        ? { subject, choice: own }
-        : { subject, choice: chosen(kind, own, subject), fixed: true },
-    );
-  }
-  return choices;
-}
-
 function planTable(
   id: number,
   table: SourceTable,
   facts: TableFacts,
+  key: KeyChoice,
   choices: Choices,
   generated: GeneratedPlans,
   schema: SourceSchema,
@@ -229,53 +179,11 @@ function planTable(
 ): TablePlan {
   const onTarget = names.of(table);
   reportTable(table, facts, onTarget, findings);
-  const columns = [...choices.values()].map(({ subject: { column, default: value }, choice }): ColumnPlan => {
-    const odd = oddValues(column, facts.columns.get(column.name)!);
-    const rows = odd === undefined ? undefined : { table, condition: odd.condition };
-    if (choice.obstacle !== undefined) {
-      const { code, count, what, remedy } = choice.obstacle;
-      const message = `${named(table.name, column.name)}: ${what}; ${remedy}`;
-      findings.block(
-        { code, table: table.name, column: column.name, ...(count === undefined ? {} : { count }), message },
-        code === 'override' ? misfits(table, column, choice.kind, count) : rows,
-      );
-    }
-    if (choice.kind === 'mixed' && choice.obstacle === undefined) {
-      findings.note(
-        {
-          code: mixedCode(facts.columns.get(column.name)!),
-          table: table.name,
-          column: column.name,
-          ...(odd === undefined ? {} : { count: odd.count }),
-          message: `${named(table.name, column.name)}: ${choice.why}; it is varchar on the target, and DatabaseConnection gives every value back as it was, but SQL there cannot compute with it or order it as numbers`,
-        },
-        rows,
-      );
-    }
-    if (choice.obstacle === undefined) reportChosen(table, column, choice.kind, findings);
-    const identity = table.rowidAlias && column.name === table.primaryKey[0];
-    const plan: ColumnPlan = {
-      name: column.name,
-      ...renamed(column.name, onTarget.columns.get(column.name)!),
-      declared: column.declared,
-      kind: choice.kind,
-      targetType: TARGET_TYPES[choice.kind],
-      why: identity ? `${choice.why}; numbered by the target` : choice.why,
-      notNull: column.notNull || identity,
-      identity,
-    };
-    const sql = identity ? null : defaultSql(value, choice.kind, column.affinity);
-    if (sql === undefined) reportDefault(table, column.name, column.defaultText ?? '', plan, findings);
-    else if (sql !== null) plan.defaultSql = sql;
-    return plan;
-  });
-  const key = chooseKey(table);
+  const columns = [...choices.values()].map((chosen) => planColumn(table, chosen, facts, onTarget, findings));
+  reportKey(table, key, findings);
   const numbered = key.columns.length === 0;
-  if (numbered) {
-    const column = rowNumberColumn(table, findings);
-    columns.push(column);
-    key.columns = [column.name];
-  }
+  if (numbered) columns.push(rowNumberColumn(table, key, findings));
+  const keyColumns = numbered ? [columns.at(-1)!.name] : key.columns;
   const subject = { table, facts, columns: [...columns, ...generated.columns] };
   checkKey(subject, key, findings);
   const folded = isFolded(subject, keyIndexOf(table, key));
@@ -289,13 +197,13 @@ function planTable(
     ...renamed(table.name, onTarget.name),
     columns,
     ...(generated.columns.length === 0 ? {} : { generated: generated.columns }),
-    key: key.columns,
+    key: keyColumns,
     // A unique index that serves as the key keeps its name as the constraint's.
     keyName:
       key.index?.origin === 'c' && !folded
         ? names.indexes.get(key.index.name)!
         : names.ours(`${onTarget.name}_pkey`),
-    ...(folded || columns.some((column) => column.kind === 'mixed' && key.columns.includes(column.name))
+    ...(folded || columns.some((column) => column.kind === 'mixed' && keyColumns.includes(column.name))
       ? { ordered: false as const }
       : {}),
     ...(numbered ? { rowNumbered: true as const } : {}),
@@ -312,47 +220,4 @@ function planTable(
       .filter((trigger) => trigger.table.toLowerCase() === table.name.toLowerCase())
       .map(({ name, sql }) => ({ name, sql })),
   };
-}
-
-function guardsOf(choices: Choices, generated: GeneratedPlans, onTarget: TargetNames): TablePlan['guards'] {
-  // Names of constraints are only unique within their table.
-  const taken = new Set<string>();
-  const guards = (name: string, conditions: string[]): TablePlan['guards'] =>
-    conditions.map((sql) => ({ name: freeName(`crossfade_${name}`, taken), sql }));
-  return [
-    ...[...choices.values()].flatMap(({ subject: { column }, choice }) => {
-      const name = onTarget.columns.get(column.name)!;
-      return guards(name, checksFor(name, column, choice.kind));
-    }),
-    ...generated.guards.flatMap(({ name, conditions }) => guards(name, conditions)),
-  ];
-}
-
-/**
- * A default that is left out: where NULL is allowed, an insert that relies on it stores NULL, which a notice can tell.
- * Where it is not, every such insert would fail after the cutover, which is for the operator to decide before.
- */
-function reportDefault(
-  table: SourceTable,
-  column: string,
-  text: string,
-  plan: ColumnPlan,
-  findings: Findings,
-): void {
-  const what = `${named(table.name, column)}: its default ${text} has no certain form as ${plan.targetType}`;
-  if (plan.notNull) {
-    findings.block({
-      code: 'default-not-null',
-      table: table.name,
-      column,
-      message: `${what}, and the column is NOT NULL, so inserts that leave it out would fail: let the application write ${quoted(column)} itself and take the default out of the schema`,
-    });
-  } else {
-    findings.note({
-      code: 'default-left-out',
-      table: table.name,
-      column,
-      message: `${what}: an insert that leaves it out stores NULL on the target`,
-    });
-  }
 }

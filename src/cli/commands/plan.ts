@@ -1,20 +1,21 @@
 /** `crossfade plan`: what would be done. */
 import type { Command } from 'commander';
-import { parseMigrationInput } from '../../input.ts';
-import { databasesOf, readInput, withDatabases, type DatabaseOptions } from '../options.ts';
+import { databasesOf, withDatabases, type DatabaseOptions } from '../options.ts';
 import type { Action } from '../program.ts';
+import { settingsOf, withSettings, type SettingsOptions } from '../settings.ts';
 
-interface Options extends DatabaseOptions {
-  input?: string;
+interface Options extends DatabaseOptions, SettingsOptions {
   json?: boolean;
 }
 
 const REFUSED = 3;
 
 export function addPlan(program: Command, action: Action): void {
-  withDatabases(program.command('plan'))
+  withSettings(
+    withDatabases(program.command('plan')),
+    'settings as JSON, - for standard input: policies and overrides count',
+  )
     .description('Show what a migration would do, and what stands against it. Changes nothing.')
-    .option('--input <file>', 'settings as JSON, - for standard input: policies and overrides count')
     .option('--json', 'the whole plan as JSON')
     .addHelpText(
       'after',
@@ -27,7 +28,7 @@ Example:
     .action(
       action(async (io, options: Options) => {
         const { sourcePath, targetUrl } = databasesOf(options, io.env);
-        const { policies, overrides } = parseMigrationInput(await readInput(options.input, io));
+        const { policies, overrides } = await settingsOf(options, io);
         const { openSource } = await import('../../databases/sqlite/connection.ts');
         const { checkFree } = await import('../../engine/begin.ts');
         const { planMigration } = await import('../../engine/plan.ts');

@@ -1,12 +1,11 @@
 /** `crossfade run`: the whole migration on one machine. */
 import type { Command } from 'commander';
 import { CrossfadeError } from '../../errors.ts';
-import { parseMigrationInput } from '../../input.ts';
-import { databasesOf, durationArgument, readInput, withDatabases, type DatabaseOptions } from '../options.ts';
+import { databasesOf, durationArgument, withDatabases, type DatabaseOptions } from '../options.ts';
 import type { Action } from '../program.ts';
+import { settingsOf, withSettings, type SettingsOptions } from '../settings.ts';
 
-interface Options extends DatabaseOptions {
-  input?: string;
+interface Options extends DatabaseOptions, SettingsOptions {
   stageWait?: number;
   soak?: number;
   plain?: boolean;
@@ -14,11 +13,10 @@ interface Options extends DatabaseOptions {
 }
 
 export function addRun(program: Command, action: Action): void {
-  withDatabases(program.command('run'))
+  withSettings(withDatabases(program.command('run')), 'settings as JSON, - for standard input')
     .description(
       'Move the database: starts Temporal (unless TEMPORAL_ADDRESS names one) and a worker, and watches.',
     )
-    .option('--input <file>', 'settings as JSON, - for standard input')
     .option(
       '--stage-wait <duration>',
       'time at each read percentage, like 30s (default: 5m)',
@@ -43,7 +41,7 @@ Example:
     .action(
       action(async (io, options: Options) => {
         const databases = databasesOf(options, io.env);
-        const parsed = parseMigrationInput(await readInput(options.input, io));
+        const parsed = await settingsOf(options, io);
         const input = {
           ...parsed,
           // The worker here knows the two databases by these names, whatever the file calls them.

@@ -1,25 +1,21 @@
 /** `crossfade start`: starts the workflow on a Temporal server whose worker knows the connections. */
 import type { Command } from 'commander';
 import { TASK_QUEUE } from '../../contract.ts';
-import { parseMigrationInput } from '../../input.ts';
-import { readInput } from '../options.ts';
 import type { Action } from '../program.ts';
+import { settingsOf, withSettings, type SettingsOptions } from '../settings.ts';
 
-interface Options {
-  input?: string;
+interface Options extends SettingsOptions {
   id?: string;
   taskQueue: string;
 }
 
 export function addStart(program: Command, action: Action): void {
-  program
-    .command('start')
+  withSettings(
+    program.command('start'),
+    'settings as JSON, - for standard input (default: the defaults, source to target)',
+  )
     .description(
       'Start a migration on the Temporal server that TEMPORAL_ADDRESS names; "crossfade worker" does the work.',
-    )
-    .option(
-      '--input <file>',
-      'settings as JSON, - for standard input (default: the defaults, source to target)',
     )
     .option('--id <id>', 'id of the workflow (default: migrate-<source>)')
     .option('--task-queue <name>', 'queue of the worker', TASK_QUEUE)
@@ -30,8 +26,9 @@ Example:
   echo '{"source":"orders","shift":{"stageWaitMs":"10m"}}' | crossfade start --input - && crossfade watch migrate-orders`,
     )
     .action(
-      action(async (io, { input: file, id, taskQueue }: Options) => {
-        const input = parseMigrationInput(await readInput(file, io));
+      action(async (io, options: Options) => {
+        const { id, taskQueue } = options;
+        const input = await settingsOf(options, io);
         const workflowId = id ?? `migrate-${input.source}`;
         const { connectTemporal } = await import('../temporal.ts');
         const { startWorkflow } = await import('../workflows.ts');
