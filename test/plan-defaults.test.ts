@@ -1,6 +1,7 @@
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import { createTableSql } from '../src/databases/postgres/ddl.ts';
+import { mixedValue } from '../src/databases/mixed.ts';
 import { brief, column, planOf, table } from './support/plan.ts';
 import { createTestDatabase, type TestDatabase } from './support/postgres.ts';
 
@@ -84,6 +85,19 @@ describe('constant defaults', () => {
     ['', `'x'`],
     ['', '7'],
     ['', `'😀'`],
+    ['TEXT', `(printf('%d', 5))`],
+    ['TEXT', `(lower('ABC') || upper('d'))`],
+    ['TEXT', `(json_array(1, 'two'))`],
+    ['JSON', `(json_object('a', 1))`],
+    ['JSON', `(json('[1, 2]'))`],
+    ['INTEGER', `(CAST('12' AS INTEGER) + length('abc'))`],
+    ['INTEGER', `(CASE WHEN 1 < 2 THEN 3 ELSE 4 END)`],
+    ['INTEGER', '(1 + 1)'],
+    ['INTEGER', '-0x10'],
+    ['TEXT', `('(' || 'datetime(''now'')' || ')')`],
+    ['BLOB', `(zeroblob(4))`],
+    ['REAL', '(1.0 / 3)'],
+    ['TEXT', `(replace('a-b', '-', '_'))`],
   ])('%s DEFAULT %s', async (declared, clause) => {
     const { here, there } = await stored(declared, clause);
     // A real prints its digits in another number of them; its value is the same.
@@ -131,6 +145,19 @@ describe('defaults that change', () => {
     ['INTEGER', `((unixepoch()) * 1000)`],
     ['INTEGER', `(cast((julianday('now') - 2440587.5)*86400000 as integer))`],
     ['NUMERIC', '(unixepoch())'],
+    ['TEXT', `(datetime('now', '+7 days'))`],
+    ['DATETIME', `(datetime('now', '-90 minutes', 'start of day'))`],
+    ['DATE', `(date('now', 'start of month'))`],
+    ['TEXT', `(datetime('now', 'subsec'))`],
+    ['INTEGER', `(unixepoch('now', '+1 hour'))`],
+    ['INTEGER', `(unixepoch() + 3600)`],
+    ['INTEGER', `(strftime('%Y%m%d'))`],
+    ['REAL', '(unixepoch() + 0.5)'],
+    ['INTEGER', `(CAST(unixepoch('subsec') * 1000 AS INTEGER))`],
+    ['INTEGER', `(CAST((julianday('now') - 2440587.5) * 86400.0 AS INTEGER))`],
+    ['TEXT', `('at ' || CURRENT_TIMESTAMP)`],
+    ['TEXT', `(strftime('%Y-%m-%d', 'now', '+1 day'))`],
+    ['TEXT', `(strftime('%H%%', 'now'))`],
   ])('%s DEFAULT %s', async (declared, clause) => {
     const { here, there } = await stored(declared, clause);
     const shape = (value: unknown): string => String(value).replace(/[0-9]/g, '9');
@@ -162,10 +189,44 @@ describe('defaults that change', () => {
     ['BLOB', '(randomblob(16))', /^\\x[0-9a-f]{32}$/],
     ['TEXT', '(lower(hex(randomblob(16))))', /^[0-9a-f]{32}$/],
     ['TEXT', '(hex(randomblob(4)))', /^[0-9A-F]{8}$/],
+    ['TEXT', `('id-' || lower(hex(randomblob(8))))`, /^id-[0-9a-f]{16}$/],
+    ['INTEGER', '(random())', /^-?\d{1,19}$/],
+    ['INTEGER', '(abs(random()))', /^\d{1,19}$/],
+    ['INTEGER', '(abs(random()) % 1000000)', /^\d{1,6}$/],
+    ['TEXT', '(random())', /^-?\d{1,19}$/],
+    ['REAL', `(julianday('now'))`, /^24\d{5}\.\d+$/],
+    [
+      'TEXT',
+      `(lower(hex(randomblob(4))) || '-' || lower(hex(randomblob(2))) || '-4' || substr(lower(hex(randomblob(2))), 2)
+        || '-' || substr('89ab', abs(random()) % 4 + 1, 1) || substr(lower(hex(randomblob(2))), 2) || '-' || lower(hex(randomblob(6))))`,
+      /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
+    ],
   ])('%s DEFAULT %s', async (declared, clause, shape) => {
-    const first = (await stored(declared, clause)).there;
-    expect(first).toMatch(shape);
-    expect((await stored(declared, clause)).there).not.toBe(first);
+    const first = await stored(declared, clause);
+    expect(first.there).toMatch(shape);
+    expect(first.here).toMatch(shape);
+    expect((await stored(declared, clause)).there).not.toBe(first.there);
+  });
+
+  it('the day is the same number, to the millisecond', async () => {
+    const { here, there } = await stored('REAL', `(julianday('now'))`);
+    expect(Math.abs(Number(here) - Number(there))).toBeLessThan(0.001);
+  });
+
+  it('a text of digits is not taken for a number in a column of several storage classes', async () => {
+    const sql = `CREATE TABLE t (id INTEGER PRIMARY KEY, c NOT NULL DEFAULT (strftime('%s')), d TEXT NOT NULL DEFAULT (hex(randomblob(2))));
+      INSERT INTO t (c, d) VALUES (5, x'00')`;
+    const plan = await planOf(sql);
+    expect(table(plan, 't').columns.map(({ kind }) => kind)).toEqual(['bigint', 'mixed', 'mixed']);
+    await client.query('DROP TABLE IF EXISTS t');
+    await client.query(createTableSql(table(plan, 't')));
+    for (let i = 0; i < 50; i++) {
+      const { rows } = await client.query<{ c: string; d: string }>(
+        'INSERT INTO t DEFAULT VALUES RETURNING c, d',
+      );
+      expect(mixedValue(rows[0]!.c)).toMatch(/^\d{10}$/);
+      expect(mixedValue(rows[0]!.d)).toMatch(/^[0-9A-F]{4}$/);
+    }
   });
 });
 
@@ -173,15 +234,14 @@ describe('defaults of no certain meaning', () => {
   it.each([
     ['TEXT', `(datetime('now', 'localtime'))`],
     ['TEXT', `(strftime('%Y-%W'))`],
-    ['INTEGER', '(abs(random()))'],
+    ['TEXT', `(datetime('now', '+1 month'))`],
+    ['TEXT', `(date('now', 'weekday 1'))`],
     ['INTEGER', 'CURRENT_TIMESTAMP'],
-    ['INTEGER', `(strftime('%Y%m%d'))`],
     ['TEXT', '(lower(hex(randomblob(64))))'],
     ['TEXT', `(datetime('2024-01-01', 'now'))`],
     ['INTEGER', `'abc'`],
-    ['REAL', '(unixepoch() + 0.5)'],
-    ['INTEGER', `(strftime('%S','now'))`],
-    ['TEXT', `(printf('%d', 5))`],
+    ['TEXT', `(printf('%d', random()))`],
+    ['INTEGER', '(sqlite_version())'],
   ])('%s DEFAULT %s', async (declared, clause) => {
     const plan = await planOf(
       `CREATE TABLE t (id INTEGER PRIMARY KEY, c ${declared} DEFAULT ${clause}); INSERT INTO t (c) VALUES (${declared === 'TEXT' ? `'x'` : 1})`,
@@ -193,8 +253,8 @@ describe('defaults of no certain meaning', () => {
 
   it.each([
     ['TEXT', `(datetime('now', 'localtime'))`],
-    ['INTEGER', '(abs(random()))'],
-    ['REAL', '(unixepoch() + 0.5)'],
+    ['INTEGER', '(changes())'],
+    ['TEXT', '(printf(changes()))'],
   ])('%s NOT NULL DEFAULT %s is refused', async (declared, clause) => {
     const plan = await planOf(
       `CREATE TABLE t (id INTEGER PRIMARY KEY, c ${declared} NOT NULL DEFAULT ${clause}); INSERT INTO t (c) VALUES (${declared === 'TEXT' ? `'x'` : 1})`,

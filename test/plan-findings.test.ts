@@ -52,7 +52,7 @@ describe('blockers', () => {
     ],
     [
       'a default that nothing can stand for where NULL is not allowed',
-      'CREATE TABLE t (id INTEGER PRIMARY KEY, a INT NOT NULL DEFAULT (abs(random())))',
+      'CREATE TABLE t (id INTEGER PRIMARY KEY, a INT NOT NULL DEFAULT (changes()))',
       ['default-not-null t.a'],
     ],
     ['columns that hide every name of the rowid', 'CREATE TABLE t (rowid, _rowid_, oid)', ['hidden-rowid t']],
@@ -99,7 +99,7 @@ describe('policies', () => {
 describe('notices', () => {
   it('nothing is left out without a line', async () => {
     const plan = await planOf(`
-      CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT COLLATE NOCASE CHECK (a GLOB 'x*'), b DEFAULT (random()), c INT UNIQUE ON CONFLICT REPLACE,
+      CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT COLLATE NOCASE CHECK (a GLOB 'x*'), b DEFAULT (changes()), c INT UNIQUE ON CONFLICT REPLACE,
         d REFERENCES gone, e REFERENCES t (a), CHECK (c > 0));
       CREATE VIEW v AS SELECT * FROM t; CREATE INDEX folded ON t (a); CREATE INDEX strange ON t (a COLLATE RTRIM); CREATE INDEX expr ON t (hex(c))`);
     expect(brief(plan.blockers)).toEqual([]);

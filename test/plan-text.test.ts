@@ -8,7 +8,7 @@ describe('the plan as text', () => {
       CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, email TEXT NOT NULL UNIQUE, active BOOLEAN NOT NULL DEFAULT 1);
       CREATE TABLE posts (id INTEGER PRIMARY KEY, author INT REFERENCES users ON DELETE CASCADE, body TEXT);
       CREATE INDEX by_author ON posts (author DESC) WHERE author > 0;
-      CREATE TABLE log (line DEFAULT (abs(random())) NOT NULL); CREATE VIEW v AS SELECT 1;
+      CREATE TABLE log (line DEFAULT (changes()) NOT NULL); CREATE VIEW v AS SELECT 1;
       INSERT INTO users VALUES (1, 'a@b', 1); INSERT INTO posts VALUES (1, 1, 'x'), (2, NULL, NULL)`);
     expect(renderPlan(plan)).toBe(`3 tables, 3 rows, ${(plan.sourceBytes / 1000).toFixed(1)} kB
 
@@ -34,7 +34,7 @@ Notices (2)
   no-key: table "log" has no primary key and no unique index over NOT NULL columns: its rows are told apart by SQLite's row numbers, which the column "_crossfade_rowid" holds on the target; DatabaseConnection leaves it out of results, and after a VACUUM the table is copied again
 
 Blockers (1)
-  default-not-null: column "log"."line": its default abs(random()) has no certain form as text, and the column is NOT NULL, so inserts that leave it out would fail: let the application write "line" itself and take the default out of the schema, or set policies.defaults to "leave-out"
+  default-not-null: column "log"."line": its default changes() has no certain form as text, and the column is NOT NULL, so inserts that leave it out would fail: let the application write "line" itself and take the default out of the schema, or set policies.defaults to "leave-out"
 
 This migration is refused: 1 blocker.
 `);

@@ -20,8 +20,15 @@ export function negated(node: Node): Node {
 }
 
 function integers(operator: string, left: ValueNode, right: ValueNode): Node {
-  if (operator === '/' || operator === '%')
-    return value('bigint', `(${left.sql} ${operator} nullif(${right.sql}, 0))`);
+  if (operator === '/' || operator === '%') {
+    // The remainder has the sign of the left side.
+    const positive = operator === '%' && left.least !== undefined && left.least >= 0n;
+    return value(
+      'bigint',
+      `(${left.sql} ${operator} nullif(${right.sql}, 0))`,
+      positive ? { least: 0n } : {},
+    );
+  }
   const least = leastOf(operator, left, right);
   return value('bigint', `(${left.sql} ${operator} ${right.sql})`, least === null ? {} : { least });
 }

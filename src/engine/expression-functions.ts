@@ -20,7 +20,7 @@ import {
   type ValueNode,
 } from './expression-nodes.ts';
 
-type Call = (args: Node[]) => Node;
+export type Call = (args: Node[]) => Node;
 
 /** @param name in lower case @throws Uncertain */
 export function called(name: string, args: Node[]): Node {
@@ -124,8 +124,9 @@ function trimmed(name: string, args: Node[]): Node {
 /** PostgreSQL knows no negative start and no negative length, and counts from 1 as SQLite does. */
 function substring(args: Node[]): Node {
   if (args.length !== 2 && args.length !== 3) throw new Uncertain();
-  const text = asText(args[0]!);
-  if (args[0]!.type === 'literal') throw new Uncertain();
+  const [whole] = args;
+  if (whole!.type === 'literal' && whole!.literal.kind !== 'string') throw new Uncertain();
+  const text = whole!.type === 'literal' ? asValue(whole!) : asText(whole!);
   const start = asNumber(args[1]!);
   const length = args[2] === undefined ? null : asNumber(args[2]);
   if (start.kind !== 'bigint' || (length !== null && length.kind !== 'bigint')) throw new Uncertain();

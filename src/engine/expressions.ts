@@ -8,7 +8,7 @@ import type { Affinity } from '../databases/sqlite/affinity.ts';
 import { isKeyword, isOperator, textOf, tokenize, type Token } from '../databases/sqlite/tokens.ts';
 import { arithmetic, bits, negated } from './expression-arithmetic.ts';
 import { formsOf, type Form } from './expression-forms.ts';
-import { called, cases, cast } from './expression-functions.ts';
+import { called, cases, cast, type Call } from './expression-functions.ts';
 import {
   asText,
   compared,
@@ -48,6 +48,19 @@ export function translateGenerated(sql: string, columns: ColumnLookup, affinity:
   return translate(sql, columns, (node) => formsOf(node, affinity));
 }
 
+/**
+ * As `translateGenerated`, of a default.
+ * @param columns finds CURRENT_TIMESTAMP and the like @param calls functions that only a default may call, by name
+ */
+export function translateDefault(
+  sql: string,
+  columns: ColumnLookup,
+  affinity: Affinity,
+  calls: Record<string, Call>,
+): Form[] | null {
+  return translate(sql, columns, (node) => formsOf(node, affinity), calls);
+}
+
 /** The condition as PostgreSQL SQL, or null where its meaning is not certain there. */
 export function translateCondition(sql: string, columns: ColumnLookup): string | null {
   return translate(sql, columns, (node) => truth(node));
@@ -61,11 +74,16 @@ export function translateValue(sql: string, columns: ColumnLookup): string | nul
   });
 }
 
-function translate<T>(sql: string, columns: ColumnLookup, use: (node: Node) => T): T | null {
+function translate<T>(
+  sql: string,
+  columns: ColumnLookup,
+  use: (node: Node) => T,
+  calls: Record<string, Call> = {},
+): T | null {
   const tokens = tokenize(sql);
   if (tokens === null || tokens.length === 0) return null;
   try {
-    const parser = new Parser(sql, tokens, columns);
+    const parser = new Parser(sql, tokens, columns, calls);
     const node = parser.or();
     parser.end();
     return use(node);
@@ -81,11 +99,13 @@ class Parser {
   private readonly sql: string;
   private readonly tokens: Token[];
   private readonly columns: ColumnLookup;
+  private readonly calls: Record<string, Call>;
 
-  constructor(sql: string, tokens: Token[], columns: ColumnLookup) {
+  constructor(sql: string, tokens: Token[], columns: ColumnLookup, calls: Record<string, Call>) {
     this.sql = sql;
     this.tokens = tokens;
     this.columns = columns;
+    this.calls = calls;
   }
 
   end(): void {
@@ -206,7 +226,7 @@ class Parser {
     if (constant !== null) return { type: 'literal', literal: constant };
     if (isKeyword(token, 'CASE')) return this.cases();
     if (token.kind === 'word' && this.operator('(')) {
-      return isKeyword(token, 'CAST') ? this.cast() : called(token.text.toLowerCase(), this.arguments());
+      return isKeyword(token, 'CAST') ? this.cast() : this.call(token.text.toLowerCase());
     }
     if (token.kind !== 'word' && token.kind !== 'quoted') throw new Uncertain();
     return this.column(token.value);
@@ -239,6 +259,11 @@ class Parser {
     };
     // A column of another affinity makes an integer of an integral real.
     return kind === 'double' ? { ...node, real: affinity === 'REAL' || affinity === 'BLOB' } : node;
+  }
+
+  private call(name: string): Node {
+    const args = this.arguments();
+    return this.calls[name]?.(args) ?? called(name, args);
   }
 
   private arguments(): Node[] {

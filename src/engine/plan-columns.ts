@@ -151,7 +151,10 @@ function reportDefault(
   plan: ColumnPlan,
   findings: Findings,
 ): void {
-  const what = `${named(table.name, column)}: its default ${text} has no certain form as ${plan.targetType}`;
+  const zone = /'localtime'/i.test(text)
+    ? ', because it depends on the time zone of the process that inserts'
+    : '';
+  const what = `${named(table.name, column)}: its default ${text} has no certain form as ${plan.targetType}${zone}`;
   if (plan.notNull) {
     findings.decide({
       code: 'default-not-null',
