@@ -1,10 +1,27 @@
 /** Conditions that find, among the values of a column, those that keep it from a plain type. */
 import { quoted } from '../databases/identifiers.ts';
 import type { ColumnKind } from '../contract.ts';
-import { fittingSql, storedAsDecimal, type ColumnFacts } from '../databases/sqlite/census-sql.ts';
+import { fittingSql, storedAsDecimal, tooLongSql, type ColumnFacts } from '../databases/sqlite/census-sql.ts';
 import { IS_PLAIN_TEXT } from '../databases/sqlite/encode.ts';
 import type { SourceColumn, SourceTable } from '../databases/sqlite/schema.ts';
-import { mixedCode } from './column-types.ts';
+import {
+  declaredLength,
+  isBoolean,
+  isDate,
+  isDatetime,
+  isDecimal,
+  isJson,
+} from '../databases/sqlite/declared.ts';
+import {
+  fittingCount,
+  mixedCode,
+  preferredKinds,
+  TARGET_TYPES,
+  valueCount,
+  type Choice,
+  type ColumnCase,
+} from './column-types.ts';
+import { named, type Findings } from './findings.ts';
 
 /** SQL over the alias `t`, and how many values meet it. Undefined where each value alone would be plain. */
 export function oddValues(
@@ -55,4 +72,48 @@ function rarer(c: string, facts: ColumnFacts): { condition: string; count: numbe
     condition: `typeof(${c}) IN (${names})`,
     count: others.reduce((sum, [, count]) => sum + count, 0),
   };
+}
+
+/** Tells of a column whose values are not what its declared type says, so that it has another type than one would expect. */
+export function reportValues(
+  table: SourceTable,
+  subject: ColumnCase,
+  { kind }: Choice,
+  findings: Findings,
+): void {
+  const { column, facts } = subject;
+  const which = { table: table.name, column: column.name };
+  const [expected] = preferredKinds(subject);
+  const count = valueCount(facts) - fittingCount(expected!, subject);
+  // Of several storage classes another notice tells; without a declared type, or of an unknown one, nothing is expected.
+  if (kind !== expected && kind !== 'mixed' && count > 0 && isTelling(column)) {
+    findings.note(
+      {
+        ...which,
+        code: 'other-type',
+        count,
+        message: `${named(table.name, column.name)} is declared ${column.declared}, and ${count} of its values are not what ${TARGET_TYPES[expected!]} gives back: it is ${TARGET_TYPES[kind]} on the target, where every value stands as it is`,
+      },
+      misfits(table, column, expected!, count),
+    );
+  }
+  if (facts.tooLong > 0) {
+    findings.note(
+      {
+        ...which,
+        code: 'longer-than-declared',
+        count: facts.tooLong,
+        message: `${named(table.name, column.name)} is declared ${column.declared}, and ${facts.tooLong} of its values have more than ${declaredLength(column)!} characters: the target does not limit its length`,
+      },
+      { table, condition: tooLongSql(column) },
+    );
+  }
+}
+
+/** Does the declared type tell which values belong there? UUID, STRING and TIME have an affinity that says otherwise. */
+function isTelling({ affinity, declared }: SourceColumn): boolean {
+  if (affinity === 'BLOB') return declared !== '';
+  return (
+    affinity !== 'NUMERIC' || [isBoolean, isDate, isDatetime, isDecimal, isJson].some((is) => is(declared))
+  );
 }

@@ -7,7 +7,7 @@ import { checksFor } from './checks.ts';
 import { chooseKind, mixedCode, TARGET_TYPES } from './column-types.ts';
 import { defaultSql, readDefault } from './defaults.ts';
 import { named, type Findings } from './findings.ts';
-import { misfits, oddValues } from './odd-values.ts';
+import { misfits, oddValues, reportValues } from './odd-values.ts';
 import { chosenKind, reportChosen } from './overrides.ts';
 import type { Choices, Chosen, ResolvedKey } from './plan-foreign-keys.ts';
 import type { GeneratedPlans } from './plan-generated.ts';
@@ -76,11 +76,12 @@ function choicesOf(
 /** What becomes of a column, with findings about its type and default. */
 export function planColumn(
   table: SourceTable,
-  { subject: { column, default: value }, choice }: Chosen,
+  { subject, choice, fixed }: Chosen,
   facts: TableFacts,
   onTarget: TargetNames,
   findings: Findings,
 ): ColumnPlan {
+  const { column, default: value } = subject;
   const odd = oddValues(column, facts.columns.get(column.name)!);
   const rows = odd === undefined ? undefined : { table, condition: odd.condition };
   if (choice.obstacle !== undefined) {
@@ -103,7 +104,10 @@ export function planColumn(
       rows,
     );
   }
-  if (choice.obstacle === undefined) reportChosen(table, column, choice.kind, findings);
+  if (choice.obstacle === undefined) {
+    reportChosen(table, column, choice.kind, findings);
+    if (fixed !== true) reportValues(table, subject, choice, findings);
+  }
   const identity = table.rowidAlias && column.name === table.primaryKey[0];
   const plan: ColumnPlan = {
     name: column.name,

@@ -2,7 +2,7 @@
 import type { ColumnKind } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
 import { canonicalJsonSql, IS_PLAIN_TEXT } from './encode.ts';
-import { isBoolean, isDate, isDatetime, isJson } from './declared.ts';
+import { declaredLength, isBoolean, isDate, isDatetime, isJson } from './declared.ts';
 import type { SourceColumn } from './schema.ts';
 
 /** Counts of a column's values; a fact that its declared type cannot need stays 0. */
@@ -30,6 +30,8 @@ export interface ColumnFacts {
   nulTexts: number;
   /** Texts that are not valid UTF-8. */
   invalidTexts: number;
+  /** Texts of more characters than the declared type allows, as VARCHAR(20) does. */
+  tooLong: number;
   /** Bytes of the longest value, of a column that is part of an index. */
   longest: number;
 }
@@ -94,8 +96,14 @@ export function firstQuestions(column: SourceColumn, indexed: boolean, wanted?: 
     ...(wanted === 'date' || isDate(column.declared) ? { dates: count('date') } : {}),
     ...(wanted === 'json' || isJson(column.declared) ? { jsons: count('json') } : {}),
     ...(wanted === 'jsonb' ? { jsonValues: count('jsonb') } : {}),
+    ...(declaredLength(column) === null ? {} : { tooLong: `sum(${tooLongSql(column)})` }),
     ...(indexed ? { longest: `max(octet_length(${c}))` } : {}),
   };
+}
+
+/** SQL that is true for a text of more characters than the declared type allows. */
+export function tooLongSql(column: SourceColumn): string {
+  return `(${isA(column, 'texts')} AND length(${name(column)}) > ${declaredLength(column) ?? 'NULL'})`;
 }
 
 /** Of a value that is not NULL: does a column of this kind give it back? A mixed one that is no key gives back everything. */

@@ -54,6 +54,7 @@ function noFacts(): ColumnFacts {
     beyondDouble: 0,
     nulTexts: 0,
     invalidTexts: 0,
+    tooLong: 0,
     longest: 0,
   };
 }

@@ -1,4 +1,11 @@
-/** What a declared type says of its values beyond the affinity, which is NUMERIC for all of these. */
+/** What a declared type says of its values beyond the affinity. */
+import type { SourceColumn } from './schema.ts';
+
+/** Characters that a text type allows, which SQLite does not enforce; null for none. */
+export function declaredLength({ affinity, declared }: SourceColumn): number | null {
+  const length = affinity === 'TEXT' ? /\(\s*(\d+)\s*\)/.exec(declared)?.[1] : undefined;
+  return length === undefined ? null : Number(length);
+}
 
 export function isBoolean(declared: string): boolean {
   return /^\s*BOOL(EAN)?\b/i.test(declared);
