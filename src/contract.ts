@@ -375,7 +375,16 @@ export type Progress =
       rowsPerSecond: number;
       bytesPerSecond: number;
     }
-  | { kind: 'replay'; position: number; head: number; lagMs: number; changes: number; quarantined: number }
+  | {
+      kind: 'replay';
+      position: number;
+      head: number;
+      lagMs: number;
+      changes: number;
+      quarantined: number;
+      /** The first three rows in quarantine, one line each; a worker of an earlier version does not tell. */
+      quarantine?: string[];
+    }
   | { kind: 'verify'; table: string; rows: number; rowsTotal: number }
   | { kind: 'backup'; bytes: number };
 

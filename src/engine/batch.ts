@@ -7,7 +7,7 @@ import type { TablePlan } from '../contract.ts';
 import { keyInput, keyKinds, keyText, type KeyValue } from '../databases/key.ts';
 import { toCopyText } from '../databases/sqlite/copy-buffer.ts';
 import type { ChangedKeys } from '../databases/sqlite/log.ts';
-import { MISFIT } from '../databases/sqlite/chunk.ts';
+import { misfitReason } from '../databases/sqlite/chunk.ts';
 import type { Quarantined, TableBatch } from '../databases/postgres/apply.ts';
 
 /** What a slice of the staged keys does to the target. */
@@ -89,7 +89,8 @@ function rowByRow(
     if (found.rows === 0) continue;
     const text = found.data === null ? null : toCopyText(found.data, table.columns.length, 1);
     if (text === null) {
-      const reason = found.data === null ? MISFIT : 'a text is not valid UTF-8';
+      const reason =
+        found.data === null ? misfitReason(staged.misfits(table, number)) : 'a text is not valid UTF-8';
       quarantine.push({ tableId: table.id, key: keyText(key), reason });
     } else {
       texts.push(text);

@@ -21,6 +21,7 @@ import { logHead } from '../databases/sqlite/log.ts';
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
 import { proveWal } from '../databases/sqlite/wal-file.ts';
 import type { Endpoints } from './endpoints.ts';
+import { quarantineFigures } from './quarantine.ts';
 import { Replayer } from './replay.ts';
 import { sourceFault, type SourceLease } from './source-control.ts';
 import { readCheckpoint } from './store.ts';
@@ -159,12 +160,10 @@ class Cutover {
     await this.catchUp();
     this.verified = (await readCheckpoint(client)).verifiedPosition ?? 0n;
     await this.verifyChanges();
-    const quarantine = await readQuarantine(client, 3);
-    if (quarantine.length > 0) {
-      const first = quarantine[0]!;
-      const table = replayer.plan.tables.find(({ id }) => id === first.tableId)?.name ?? '?';
+    const { quarantined, quarantine } = await quarantineFigures(client, replayer.plan.tables);
+    if (quarantined > 0) {
       throw this.returned(
-        `rows are in quarantine, the first in table "${table}", key ${first.key}: ${first.reason}`,
+        `${quarantined} rows are in quarantine, the first in ${quarantine[0]!}; change them in the source, and replay takes them out`,
       );
     }
     const missing = await missingPrivilege(client, replayer.plan);

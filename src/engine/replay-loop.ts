@@ -8,6 +8,7 @@ import { openSource, SourceFile } from '../databases/sqlite/connection.ts';
 import { trimLog } from '../databases/sqlite/log.ts';
 import { isBusy, writeTransaction } from '../databases/sqlite/transaction.ts';
 import { pause, type Endpoints } from './endpoints.ts';
+import { quarantineFigures } from './quarantine.ts';
 import { Replayer } from './replay.ts';
 import { ReverseReplayer } from './reverse.ts';
 import { SourceWatch, type SourceLease } from './source-control.ts';
@@ -95,16 +96,13 @@ async function duties(options: LoopOptions, replayer: Replayer): Promise<void> {
   await replayer.refresh();
   const head = replayer.head().position;
   if (head === replayer.checkpoint.position) await replayer.reportCaughtUp();
-  const { rows } = await replayer.applier.client.query<{ n: string }>(
-    'SELECT count(*) AS n FROM crossfade.quarantine',
-  );
   options.onProgress({
     kind: 'replay',
     position: Number(replayer.checkpoint.position),
     head: Number(head),
     lagMs: Math.round(replayer.lagMs() ?? 0),
     changes: replayer.applied,
-    quarantined: Number(rows[0]?.n ?? 0),
+    ...(await quarantineFigures(replayer.applier.client, replayer.plan.tables)),
   });
 }
 
@@ -166,7 +164,7 @@ async function followBack(options: LoopOptions, replayer: ReverseReplayer, file:
         head: replayer.applied + (await replayer.backlog()),
         lagMs: Math.round(performance.now() - caughtUpAt),
         changes: replayer.applied,
-        quarantined: await replayer.refused(),
+        ...(await replayer.refused()),
       });
     }
   }

@@ -23,6 +23,7 @@ import { takeLease } from '../databases/sqlite/control.ts';
 import { Receiver, type BatchTokens, type Refused } from '../databases/sqlite/receive.ts';
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
 import type { Endpoints } from './endpoints.ts';
+import { quarantineFigures, type QuarantineFigures } from './quarantine.ts';
 import type { SourceLease } from './source-control.ts';
 import { namedNumbering } from './renumbered.ts';
 import { readCopied, readPlan, tablesById } from './store.ts';
@@ -129,10 +130,9 @@ export class ReverseReplayer {
     }
   }
 
-  /** Number of rows that the source refuses; each of them stands against the way back. */
-  async refused(): Promise<number> {
-    const { rows } = await this.client.query<{ n: string }>('SELECT count(*) AS n FROM crossfade.quarantine');
-    return Number(rows[0]?.n ?? 0);
+  /** Rows that the source refuses; each of them stands against the way back. */
+  refused(): Promise<QuarantineFigures> {
+    return quarantineFigures(this.client, this.plan.tables);
   }
 
   /** Has tables compared in full that lost their capture. @returns their names */

@@ -15,9 +15,9 @@ import { schemaFingerprint } from '../databases/sqlite/fingerprint.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { openAgain, readControl as readSourceControl, takeLease } from '../databases/sqlite/control.ts';
 import { retryBusy, writeTransaction } from '../databases/sqlite/transaction.ts';
-import { readableKey } from './compare.ts';
 import { liftFence as liftSourceFence, rollForward } from './cutover.ts';
 import type { Endpoints } from './endpoints.ts';
+import { quarantineText } from './quarantine.ts';
 import { ReverseReplayer } from './reverse.ts';
 import type { SourceLease } from './source-control.ts';
 import { targetFault } from './target-watch.ts';
@@ -153,8 +153,7 @@ async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): 
 async function refusedRow({ client, plan }: ReverseReplayer): Promise<string | null> {
   const [first] = await readQuarantine(client, 1);
   if (first === undefined) return null;
-  const table = plan.tables.find(({ id }) => id === first.tableId)?.name ?? '?';
-  return `the source refuses a row of table "${table}", key ${readableKey(first.key)}: ${first.reason}; change or delete it on the target`;
+  return `the source refuses a row of ${quarantineText(first, plan.tables)}; change or delete it on the target`;
 }
 
 /**

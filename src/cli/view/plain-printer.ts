@@ -1,6 +1,6 @@
 /** The run as lines, for logs and pipes: one when something changes, and one every few seconds otherwise. */
 import type { MigrationStatus } from '../../contract.ts';
-import { bytes, count, duration, percent } from './format.ts';
+import { bytes, count, counted, duration, percent } from './format.ts';
 import { phaseName } from './phases.ts';
 import { progressOf, type Snapshot } from './snapshot.ts';
 
@@ -33,12 +33,25 @@ export class PlainPrinter {
         `${activity} failed and is tried again (attempt ${attempt}): ${message}`,
       );
     }
+    this.#setAside(snapshot);
     if (status === undefined) return;
     this.#changes(status, now);
     // Nothing moves while a person is waited for.
     const silence = status.paused || status.waitingFor !== undefined ? this.#everyMs * 60 : this.#everyMs;
     if (now - this.#printedAt >= silence && status.outcome === 'running')
       this.#line(now, progressText(snapshot));
+  }
+
+  #setAside(snapshot: Snapshot): void {
+    const replay = progressOf(snapshot, 'replay');
+    if (replay === undefined) return;
+    if (replay.quarantined === 0 && !this.#said.has('quarantine')) return;
+    const rows = (replay.quarantine ?? []).map((row) => `; ${row}`).join('');
+    const text =
+      replay.quarantined === 0
+        ? 'no row is set aside any more'
+        : `${counted(replay.quarantined, 'row')} set aside, which blocks the cutover until they are changed${rows}`;
+    this.#once(snapshot.now, 'quarantine', text);
   }
 
   #changes(status: MigrationStatus, now: number): void {

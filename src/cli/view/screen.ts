@@ -142,6 +142,14 @@ function noteLines(snapshot: Snapshot, width: number, paint: Paint): string[] {
   if (status?.waitingFor !== undefined) note('yellow', `waiting for ${status.waitingFor}`);
   for (const { activity, attempt, message } of retrying)
     note('red', `${activity}, attempt ${attempt}: ${message}`);
+  const replay = progressOf(snapshot, 'replay');
+  if (replay !== undefined && replay.quarantined > 0) {
+    note(
+      'red',
+      `${counted(replay.quarantined, 'row')} set aside, which blocks the cutover until they are changed:`,
+    );
+    for (const row of replay.quarantine ?? []) note('red', `· ${row}`);
+  }
   if (unanswered && status !== undefined) note('yellow', 'no worker answers; it goes on when one runs');
   if (status?.rollback !== undefined) {
     note('yellow', `rolling back: ${status.rollback.reason}`);

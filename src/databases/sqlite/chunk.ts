@@ -8,7 +8,7 @@ import { keyText, type KeyValue } from '../key.ts';
 import { copyLineKey } from '../postgres/copy-text.ts';
 import { bound, marksOf } from './bind.ts';
 import type { CopyBuffer } from './copy-buffer.ts';
-import { ROWS_AS_BUFFER, rowSql } from './encode.ts';
+import { misfitsSql, ROWS_AS_BUFFER, rowSql } from './encode.ts';
 import { numberingOf, Renumbered } from './numbering.ts';
 import { readTransaction } from './transaction.ts';
 
@@ -102,7 +102,7 @@ export class ChunkReader {
     return {
       rows,
       last: keys.at(-1)!.key,
-      setAside: setAside.map(({ key }) => ({ key: keyText(key), reason: MISFIT })),
+      setAside: setAside.map(({ key, misfits }) => ({ key: keyText(key), reason: misfitReason(misfits) })),
     };
   }
 
@@ -123,26 +123,32 @@ export class ChunkReader {
     return statement;
   }
 
-  /** Keys of the next `limit` rows in their order, and whether the target can hold the row. */
-  private keys(after: KeyValue[] | null, limit: number): { key: KeyValue[]; fits: boolean }[] {
+  /** Keys of the next `limit` rows in their order, whether the target can hold the row, and because of what not. */
+  private keys(
+    after: KeyValue[] | null,
+    limit: number,
+  ): { key: KeyValue[]; fits: boolean; misfits: string }[] {
     const keys = keyList(this.table, 's');
     const where = after === null ? '' : `WHERE ${afterKey(this.table, marksOf(after))}`;
-    const sql = `SELECT ${rowSql(this.table, 's')} IS NOT NULL, ${keys.map((key) => `${key}, CAST(${key} AS BLOB)`).join(', ')}
+    const sql = `SELECT ${rowSql(this.table, 's')} IS NOT NULL, ${misfitsSql(this.table, 's')}, ${keys.map((key) => `${key}, CAST(${key} AS BLOB)`).join(', ')}
         FROM ${quoted(this.table.name)} s ${where} ORDER BY ${keys.join(', ')} LIMIT ?`;
     const found = this.db
       .prepare(sql)
       .safeIntegers()
       .raw()
-      .all(...bound(after ?? []), limit) as [bigint, ...KeyValue[]][];
-    return found.map(([fits, ...row]) => ({
+      .all(...bound(after ?? []), limit) as [bigint, string, ...KeyValue[]][];
+    return found.map(([fits, misfits, ...row]) => ({
       key: keys.map((_, i) => exact(row[2 * i]!, row[2 * i + 1])),
       fits: fits === 1n,
+      misfits,
     }));
   }
 }
 
-/** Why a row is set aside whose value has another storage class or form than its column's kind. */
-export const MISFIT = 'a value has another storage class or format than the plan found in its column';
+/** Why a row is set aside. @param misfits see `misfitsSql` */
+export function misfitReason(misfits: string): string {
+  return `it has another storage class or format than the plan found: ${misfits}`;
+}
 
 function keyList(table: TablePlan, alias: string): string[] {
   return table.key.map((column) => `${alias}.${quoted(column)}`);

@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import type Database from 'better-sqlite3';
 import type { ColumnPlan, TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
-import { quoted } from '../identifiers.ts';
+import { literal, quoted } from '../identifiers.ts';
 import { canonicalJsonBytes } from '../json-value.ts';
 import { isPlainText } from '../mixed.ts';
 import { affinityOf } from './affinity.ts';
@@ -153,6 +153,17 @@ export function rowSql(table: TablePlan, alias: string): string {
     return `CASE WHEN ${cell.admits} THEN ${cell.text} WHEN ${name} IS NULL THEN ${NULL_SQL} END`;
   });
   return balanced(cells, "|| x'ff' ||");
+}
+
+/** SQL that names the columns because of which `rowSql` leaves a row out, with the storage class that each value has. */
+export function misfitsSql(table: TablePlan, alias: string): string {
+  const terms = table.columns.map((column) => {
+    const name = `${alias}.${quoted(column.name)}`;
+    const { admits } = cellSql(column, name, table.key.includes(column.name));
+    const told = literal(`, column ${quoted(column.name)} (${column.targetType}) has a value of class `);
+    return `CASE WHEN ${admits} OR ${name} IS NULL THEN '' ELSE ${told} || typeof(${name}) END`;
+  });
+  return `substr(${balanced(terms, '||')}, 3)`;
 }
 
 /** SQL of the aggregate that turns the rows `r` of a subquery into one buffer. */

@@ -7,7 +7,7 @@ import { mayBeInvalid, textOf } from '../invalid-text.ts';
 import type { KeyValue } from '../key.ts';
 import { RowStatement } from './bind.ts';
 import { LOG_TABLE } from './control.ts';
-import { ROWS_AS_BUFFER, rowSql } from './encode.ts';
+import { misfitsSql, ROWS_AS_BUFFER, rowSql } from './encode.ts';
 
 export interface LogHead {
   position: bigint;
@@ -165,6 +165,17 @@ export class ChangedKeys {
       this.rowStatements.set(table.id, statement);
     }
     return statement.get(table.id, from, to) as { data: Buffer | null; rows: number; good: number };
+  }
+
+  /** Which columns of a row do not fit, see `misfitsSql`. */
+  misfits(table: TablePlan, number: number): string {
+    return this.db
+      .prepare(
+        `SELECT ${misfitsSql(table, 's')} FROM temp.changed c CROSS JOIN ${quoted(table.name)} s
+          WHERE c.t = ? AND c.rowid = ? AND ${sameKey(table)}`,
+      )
+      .pluck()
+      .get(table.id, number) as string;
   }
 
   /** Does a row have this key? For keys with a NULL, which equals nothing. */
