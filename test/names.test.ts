@@ -134,3 +134,22 @@ it('in lower case are told only where they change more than their case', async (
     'byname "username" NULLS FIRST',
   ]);
 });
+
+it('are found for indexes and constraints that have none, or one that is taken once it is cut', async () => {
+  const cut = 'é'.repeat(40);
+  const migration = await TestMigration.create(`
+    CREATE TABLE "${cut}" (a TEXT PRIMARY KEY, b TEXT REFERENCES "${cut}" (a), c TEXT, CONSTRAINT "" FOREIGN KEY (c) REFERENCES "${cut}" (a));
+    CREATE UNIQUE INDEX "" ON "${cut}" (b);
+    INSERT INTO "${cut}" VALUES ('x', 'x', 'x');`);
+  try {
+    await migration.upToVerified();
+    expect(await migration.foreignKeys()).toBe(true);
+    const { rows } = await migration.target.query(
+      `SELECT conname FROM pg_constraint WHERE contype = 'f' AND convalidated AND conrelid = $1::regclass`,
+      [`"${'é'.repeat(31)}"`],
+    );
+    expect(rows).toHaveLength(2);
+  } finally {
+    await migration.dispose();
+  }
+});

@@ -1,6 +1,6 @@
 /** Foreign keys: resolved as SQLite resolves them, both sides of one type, and only where the data satisfy them. */
 import type Database from 'better-sqlite3';
-import type { ColumnKind, ForeignKeyPlan, Policies } from '../contract.ts';
+import type { ColumnKind, ForeignKeyPlan, Policies, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { findOrphans } from '../databases/sqlite/orphans.ts';
 import type { SourceForeignKey, SourceIndex, SourceTable } from '../databases/sqlite/schema.ts';
@@ -230,13 +230,15 @@ async function reportFolded(
 /** Plans the foreign keys of one table and counts the rows that break them. */
 export async function planForeignKeys(
   db: Database.Database,
+  table: TablePlan,
   resolvedKeys: ResolvedKey[],
   names: ReservedNames,
   orphans: Policies['orphans'],
   findings: Findings,
 ): Promise<ForeignKeyPlan[]> {
   // Names of constraints are only unique within their table.
-  const taken = new Set<string>();
+  const taken = new Set(table.guards.map(({ name }) => name));
+  if (table.keyName !== undefined) taken.add(table.keyName);
   const plans: ForeignKeyPlan[] = [];
   for (const resolved of resolvedKeys) {
     const { child, key, columns, parent, parentColumns } = resolved;
@@ -266,7 +268,8 @@ export async function planForeignKeys(
     const [from, to] = [names.of(child), names.of(parent)];
     const fromColumns = columns.map((column) => from.columns.get(column)!);
     plans.push({
-      name: freeName(key.name ?? `${from.name}_${fromColumns.join('_')}_fkey`, taken),
+      // A name may be empty in SQLite, and not on PostgreSQL.
+      name: freeName(key.name || `${from.name}_${fromColumns.join('_')}_fkey`, taken),
       columns: fromColumns,
       parent: to.name,
       parentColumns: parentColumns.map((column) => to.columns.get(column)!),

@@ -50,7 +50,9 @@ export function reserveNames(tables: SourceTable[], identifiers: Policies['ident
   const wanted = (name: string): string => (identifiers === 'lower' ? asciiLower(name) : name);
   const named = chosen(tables, (table) => wanted(table.name), 'table', taken);
   const created = tables.flatMap((table) => table.indexes.filter((index) => index.origin === 'c'));
-  const indexes = new Map(created.map((index) => [index.name, freeName(wanted(index.name), taken)]));
+  const indexes = new Map(
+    created.map((index) => [index.name, freeName(possible(wanted(index.name), 'index'), taken)]),
+  );
   const names = new Map(
     tables.map((table) => {
       const columns = chosen(table.columns, (column) => wanted(column.name), 'column', new Set());
@@ -82,7 +84,7 @@ function chosen<T>(
 }
 
 /** A name as near as can be to one that PostgreSQL does not allow, but for its length. */
-function possible(name: string, of: 'table' | 'column'): string {
+function possible(name: string, of: 'table' | 'column' | 'index'): string {
   const plain = name.replaceAll('\0', '_');
   if (plain === '') return UNNAMED;
   if (of === 'column' && SYSTEM_COLUMNS.has(plain)) return `${plain}_`;
