@@ -57,6 +57,11 @@ describe('blockers', () => {
     ],
     ['columns that hide every name of the rowid', 'CREATE TABLE t (rowid, _rowid_, oid)', ['hidden-rowid t']],
     [
+      'a unique index in which SQLite finds nothing, so that capture would scan',
+      'CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, gone INT NOT NULL); CREATE UNIQUE INDEX u ON t (a) WHERE gone IS NULL',
+      ['capture-scan t'],
+    ],
+    [
       'values too long for a unique index',
       `CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE); INSERT INTO t VALUES (1, hex(zeroblob(2000)))`,
       ['index-too-large t 4000'],

@@ -13,6 +13,7 @@ export const BLOCKERS = {
   'row-too-large': 'skip',
   'sql-not-understood': 'skip',
   'too-many-columns': 'skip',
+  'capture-scan': 'skip',
   'virtual-table': 'virtualTables',
   'application-trigger': 'triggers',
   'generated-column': 'generatedColumns',

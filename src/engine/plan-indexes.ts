@@ -1,8 +1,10 @@
 /** The key and the indexes of a table on the target. */
-import type { ColumnPlan, IndexPlan } from '../contract.ts';
+import type Database from 'better-sqlite3';
+import type { ColumnPlan, IndexPlan, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import type { TableFacts } from '../databases/sqlite/census.ts';
 import { nameOnTarget } from '../databases/postgres/names.ts';
+import { captureScan } from '../databases/sqlite/capture.ts';
 import type { IndexTerm, SourceIndex, SourceTable } from '../databases/sqlite/schema.ts';
 import { lookupOf } from './column-lookup.ts';
 import { translateCondition, translateValue, type ColumnLookup } from './expressions.ts';
@@ -251,8 +253,28 @@ function indexName(table: SourceTable, index: SourceIndex, names: ReservedNames,
     findings.note({
       code: 'index-renamed',
       table: table.name,
-      message: `index ${quoted(index.name)} of ${named(table.name)} is called ${quoted(name)} on the target: its own name is too long or taken there`,
+      message: `index ${quoted(index.name)} of ${named(table.name)} is called ${quoted(name)} on the target: its own name is empty, too long or taken there`,
     });
   }
   return name;
+}
+
+/** A unique index that SQLite itself does not look into, because its condition or expression is settled by NOT NULL. */
+export function reportCaptureScan(
+  db: Database.Database,
+  table: SourceTable,
+  plan: TablePlan,
+  findings: Findings,
+): void {
+  // What is not understood has been refused for that.
+  if (!table.understood || table.indexes.some((index) => !index.understood)) return;
+  const scan = captureScan(db, plan);
+  if (scan === null) return;
+  findings.block({
+    code: 'capture-scan',
+    table: table.name,
+    message:
+      `${named(table.name)}: SQLite does not look into one of its unique indexes for the row that a write conflicts with (${scan}), ` +
+      `so capture would read the whole table at every write: drop that index, or leave the test of a NOT NULL column for NULL out of it`,
+  });
 }

@@ -13,7 +13,7 @@ import { reportSkipped, resolveOverrides, type Resolved } from './overrides.ts';
 import { planChecks } from './plan-checks.ts';
 import { chooseColumns, guardsOf, planColumn } from './plan-columns.ts';
 import { planForeignKeys, resolveForeignKeys, unifyKeyKinds, type Choices } from './plan-foreign-keys.ts';
-import { checkKey, isFolded, planIndexes } from './plan-indexes.ts';
+import { checkKey, isFolded, planIndexes, reportCaptureScan } from './plan-indexes.ts';
 import { keyIndexOf, reportKey, rowNumberColumn, type KeyChoice } from './plan-key.ts';
 import { keysOverGenerated, planGenerated, type GeneratedPlans } from './plan-generated.ts';
 import { reportSchema, reportTable } from './plan-reports.ts';
@@ -102,11 +102,13 @@ async function planOnce(
       names,
       findings,
     );
+    reportCaptureScan(db, table, plan, findings);
     plan.checks.push(
       ...(await planChecks(db, table, [...plan.columns, ...(plan.generated ?? [])], findings)),
     );
     plan.foreignKeys = await planForeignKeys(
       db,
+      plan,
       possibleKeys.filter((key) => key.child === table),
       names,
       policies.orphans,

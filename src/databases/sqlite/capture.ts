@@ -241,25 +241,31 @@ export function installCapture(db: Database.Database, tables: TablePlan[], maxLo
   if (tables.some((table) => table.rowNumbered)) installNumbering(db);
   for (const table of tables) {
     const uniques = uniquenessOf(db, table.name);
-    for (const conflict of conflictsOf(table, uniques)) refuseScan(db, table, conflict);
+    const scan = captureScan(db, table, uniques);
+    if (scan !== null) {
+      throw new CrossfadeError(
+        'PlanRefused',
+        `source table ${quoted(table.name)}: capture would scan the table at every write, because SQLite does not use ` +
+          `the unique index for: ${scan}`,
+      );
+    }
     for (const { sql } of captureTriggers(table, uniques)) db.exec(sql);
   }
 }
 
-function refuseScan(db: Database.Database, table: TablePlan, conflict: Conflict): void {
-  const sql = `SELECT 1 FROM ${quoted(table.name)} WHERE ${conflict.where(() => ':value', ':value')}`;
-  const steps = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all({ value: 1 }) as { detail: string }[];
-  if (
-    steps.some(
-      (step) => step.detail === `SCAN ${table.name}` || step.detail.startsWith(`SCAN ${table.name} `),
-    )
-  ) {
-    throw new CrossfadeError(
-      'PlanRefused',
-      `source table ${quoted(table.name)}: capture would scan the table at every write, because SQLite does not use ` +
-        `the unique index for: ${sql}`,
-    );
+/** A look at a conflict for which SQLite would scan the table at every write, as SQL; null where an index serves all. */
+export function captureScan(
+  db: Database.Database,
+  table: TablePlan,
+  uniques: Uniqueness = uniquenessOf(db, table.name),
+): string | null {
+  for (const conflict of conflictsOf(table, uniques)) {
+    const sql = `SELECT 1 FROM ${quoted(table.name)} WHERE ${conflict.where(() => ':value', ':value')}`;
+    const steps = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all({ value: 1 }) as { detail: string }[];
+    const scan = `SCAN ${table.name}`;
+    if (steps.some(({ detail }) => detail === scan || detail.startsWith(`${scan} `))) return sql;
   }
+  return null;
 }
 
 /** Drops the triggers that capture, not those that fence. */
