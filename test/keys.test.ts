@@ -6,6 +6,7 @@ import { SqliteAdapter } from '../src/router/adapters/sqlite.ts';
 import { TestMigration } from './support/migration.ts';
 import { brief, planOf, table } from './support/plan.ts';
 import { seeded, type Random } from './support/random.ts';
+import { differences } from './support/same.ts';
 import { tamper } from './support/tamper.ts';
 
 const SCHEMA = `
@@ -150,6 +151,29 @@ it('arrive by copy and by replay, verify, go over, and come back with their stor
   });
   expect(back.outcome).toBe('moved');
   expect(stored(migration)).toEqual(await storedThere(migration));
+});
+
+it('that are integers and reals in one NUMERIC column are one double, and their rows are found again', async () => {
+  migration.app.exec(
+    `CREATE TABLE n (k NUMERIC PRIMARY KEY, v INT); INSERT INTO n VALUES (5, 0), (0.1, 0), (1e300, 0), (-0.0, 0)`,
+  );
+  await migration.begin();
+  expect(table(migration.plan, 'n').columns[0]!.kind).toBe('double');
+  await migration.copy({ batchRows: 2 });
+  const changeAll = `UPDATE n SET v = v + 1; UPDATE n SET k = 6 WHERE k = 5; DELETE FROM n WHERE k = 0`;
+  migration.app.exec(changeAll);
+  await migration.catchUp();
+  await migration.index();
+  expect(await differences(migration.app, migration.target, migration.plan)).toEqual([]);
+  expect(await migration.verify()).toMatchObject({ equal: true, quarantined: 0 });
+  await migration.cutOver();
+  await migration.target.query('UPDATE n SET v = v + 1; UPDATE n SET k = 7 WHERE k = 6');
+  await migration.reverseCatchUp();
+  expect(migration.app.prepare('SELECT k, typeof(k) AS class, v FROM n ORDER BY k').all()).toEqual([
+    { k: 0.1, class: 'real', v: 2 },
+    { k: 7, class: 'integer', v: 2 },
+    { k: 1e300, class: 'real', v: 2 },
+  ]);
 });
 
 it('tell a row that is missing, too many, or another', async () => {

@@ -2,6 +2,7 @@
 import { mixedText, mixedValue } from '../src/databases/mixed.ts';
 import { PostgresAdapter } from '../src/router/adapters/postgres.ts';
 import { SqliteAdapter } from '../src/router/adapters/sqlite.ts';
+import { verifyDatabases } from '../src/engine/verify.ts';
 import { TestMigration } from './support/migration.ts';
 import { seeded, type Random } from './support/random.ts';
 import { differences } from './support/same.ts';
@@ -106,6 +107,29 @@ it('tell a real difference, but not two spellings of one number', async () => {
     ['7', 'n'],
     ['8', 'u'],
   ]);
+});
+
+it('in a column declared TEXT give back the digits that were written on the target, and verify', async () => {
+  migration.app.exec(`CREATE TABLE z (id INTEGER PRIMARY KEY, zip TEXT, v TEXT);
+    INSERT INTO z (zip, v) VALUES (x'00', x'00'), ('12345', '1e5'), ('a' || char(0), 'a' || char(0))`);
+  await migration.upToVerified();
+  await migration.cutOver();
+  const before = await verifyDatabases({ ...migration.endpoints, mode: 'full', sampleRows: 10 });
+  expect(before).toMatchObject({ equal: true });
+  await migration.target.query(
+    `INSERT INTO z (zip, v) VALUES ('007', '1e5'), ('08', '-0'); UPDATE z SET zip = '09' WHERE zip = '08'`,
+  );
+  await migration.reverseCatchUp();
+  expect(
+    migration.app
+      .prepare(`SELECT zip, v, typeof(zip) AS class FROM z WHERE zip LIKE '0%' ORDER BY zip`)
+      .all(),
+  ).toEqual([
+    { zip: '007', v: '1e5', class: 'text' },
+    { zip: '09', v: '-0', class: 'text' },
+  ]);
+  const after = await verifyDatabases({ ...migration.endpoints, mode: 'full', sampleRows: 10 });
+  expect(after).toMatchObject({ equal: true });
 });
 
 it('write and read one text for every value that has no exact form elsewhere', () => {

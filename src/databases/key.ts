@@ -52,7 +52,9 @@ export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
     case 'boolean':
       return value === 0n ? 'f' : value === 1n ? 't' : null;
     case 'double':
-      return typeof value === 'number' ? (Object.is(value, -0) ? '-0' : String(value)) : null;
+      if (typeof value === 'number') return Object.is(value, -0) ? '-0' : String(value);
+      // A NUMERIC column stores 5.0 as 5.
+      return typeof value === 'bigint' && BigInt(Number(value)) === value ? String(value) : null;
     case 'numeric':
       return typeof value === 'bigint' || Number.isFinite(value) ? String(value) : null;
     case 'bytea':

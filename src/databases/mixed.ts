@@ -18,10 +18,13 @@ const REAL = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/;
 /** PostgreSQL's pattern of the texts that stand for a number: of these a column with a numeric affinity keeps one form. */
 export const MIXED_NUMBER = '^-?[0-9]+(\\.[0-9]+)?(e[+-]?[0-9]+)?$';
 
-/** The SQLite value that a text of a mixed column stands for. */
-export function mixedValue(text: string): Exclude<KeyValue, null> {
+/**
+ * The SQLite value that a text of a mixed column stands for.
+ * @param numbers false for a column with TEXT affinity, which holds none: there a text that reads as one stands for itself
+ */
+export function mixedValue(text: string, numbers = true): Exclude<KeyValue, null> {
   if (text.startsWith('\\')) return markedValue(text);
-  if (!REAL.test(text)) return text;
+  if (!numbers || !REAL.test(text)) return text;
   if (INTEGER.test(text)) {
     const whole = BigInt(text);
     if (BigInt.asIntN(64, whole) === whole) return whole;

@@ -1,9 +1,14 @@
 /** Compares rows of both databases in COPY text; looks at single cells only where bytes differ. */
-import type { ColumnKind, Mismatch, TablePlan } from '../contract.ts';
+import type { ColumnPlan, Mismatch, TablePlan } from '../contract.ts';
 import { keyText, type KeyValue } from '../databases/key.ts';
 import { canonicalJsonBytes } from '../databases/json-value.ts';
-import { mixedValue } from '../databases/mixed.ts';
-import { copyLineKey, splitCells, splitLines, unescapeCell } from '../databases/postgres/copy-text.ts';
+import {
+  cellValue,
+  copyLineKey,
+  splitCells,
+  splitLines,
+  unescapeCell,
+} from '../databases/postgres/copy-text.ts';
 
 /** One key whose rows differ; the lines are COPY text, undefined where the row is absent. */
 export interface Difference {
@@ -54,7 +59,7 @@ function sameRows(table: TablePlan, a: Buffer, b: Buffer): boolean {
     } else {
       [i, j] = [cellEnd(a, i), cellEnd(b, j)];
       const [cellA, cellB] = [a.toString('latin1', startA, i), b.toString('latin1', startB, j)];
-      if (a[i] !== b[j] || !sameCell(columns[column]!.kind, cellA, cellB)) return false;
+      if (a[i] !== b[j] || !sameCell(columns[column]!, cellA, cellB)) return false;
     }
   }
   return i === a.length && j === b.length;
@@ -67,13 +72,14 @@ function cellEnd(text: Buffer, from: number): number {
 }
 
 /** The two databases print the same double with different digits; the bits decide. */
-function sameCell(kind: ColumnKind, a: string, b: string): boolean {
+function sameCell(column: ColumnPlan, a: string, b: string): boolean {
+  const { kind } = column;
   if (a === b) return true;
   if (a === '\\N' || b === '\\N') return false;
   if (kind === 'double') return Object.is(double(a), double(b));
   if (kind === 'numeric') return sameNumeric(a.replace(/\.0+$/, ''), b.replace(/\.0+$/, ''));
   if (kind === 'jsonb') return sameJson(a, b);
-  if (kind === 'mixed') return sameNumber(mixedValue(unescapeCell(a)!), mixedValue(unescapeCell(b)!));
+  if (kind === 'mixed') return sameValue(cellValue(a, column), cellValue(b, column));
   return false;
 }
 
@@ -83,8 +89,9 @@ function sameJson(a: string, b: string): boolean {
   return left !== null && left === right;
 }
 
-function sameNumber(a: KeyValue, b: KeyValue): boolean {
-  return (typeof a === 'number' || typeof a === 'bigint') && Object.is(a, b);
+/** One number or text in two spellings. */
+function sameValue(a: KeyValue, b: KeyValue): boolean {
+  return ['number', 'bigint', 'string'].includes(typeof a) && Object.is(a, b);
 }
 
 /** Whole numbers are compared as written: beyond 2^53 a double would confuse them. */
@@ -108,7 +115,7 @@ export function describe(table: TablePlan, difference: Difference, sourceIsPrima
     };
   }
   const [cellsS, cellsT] = [splitCells(source), splitCells(target)];
-  const index = table.columns.findIndex((column, i) => !sameCell(column.kind, cellsS[i]!, cellsT[i]!));
+  const index = table.columns.findIndex((column, i) => !sameCell(column, cellsS[i]!, cellsT[i]!));
   const [s, t] = [shown(cellsS[index] ?? ''), shown(cellsT[index] ?? '')];
   return {
     ...base,

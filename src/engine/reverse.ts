@@ -305,5 +305,5 @@ function textColumns(table: TablePlan): string {
 }
 
 function sourceRow(table: TablePlan, row: (string | null)[]): KeyValue[] {
-  return row.map((text, i) => (text === null ? null : sqliteValue(text, table.columns[i]!.kind)));
+  return row.map((text, i) => (text === null ? null : sqliteValue(text, table.columns[i]!)));
 }

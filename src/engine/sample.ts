@@ -8,7 +8,7 @@ import type { ColumnKind, ColumnPlan, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { InvalidText, textOf } from '../databases/invalid-text.ts';
 import { keyInput, keyKinds, keysAsRows, keyText, type KeyValue } from '../databases/key.ts';
-import { mixedValue } from '../databases/mixed.ts';
+import { sqliteValue } from '../databases/postgres/copy-text.ts';
 import { bound, marksOf } from '../databases/sqlite/bind.ts';
 import { nameOnTarget, sameKeyAs, targetTable } from '../databases/postgres/names.ts';
 import { rowidOf } from '../databases/sqlite/rowid.ts';
@@ -196,16 +196,16 @@ async function targetForms(
     rows.map(([n, ...forms]) => [
       inputs[Number(n) - 1]!.join('\0'),
       (forms as (string | null)[]).map((form, i) =>
-        form === null ? null : parsedForm(form, table.columns[i]!.kind),
+        form === null ? null : parsedForm(form, table.columns[i]!),
       ),
     ]),
   );
 }
 
 /** What JavaScript makes of a text whose spelling does not count. */
-function parsedForm(form: string, kind: ColumnKind): string {
-  if (kind === 'mixed') return keyText([mixedValue(form)]);
-  return kind === 'jsonb' ? jsonForm(form) : form;
+function parsedForm(form: string, column: ColumnPlan): string {
+  if (column.kind === 'mixed') return keyText([sqliteValue(form, column)]);
+  return column.kind === 'jsonb' ? jsonForm(form) : form;
 }
 
 /** JSON with its names in order; a text that is none stands for itself. */

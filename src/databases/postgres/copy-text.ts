@@ -1,9 +1,10 @@
 /** Reads PostgreSQL's COPY text format, where a batch must be looked at row by row. */
 import { isUtf8 } from 'node:buffer';
-import type { ColumnKind, TablePlan } from '../../contract.ts';
+import type { ColumnPlan, TablePlan } from '../../contract.ts';
 import { mixedValue } from '../mixed.ts';
 import { InvalidText } from '../invalid-text.ts';
 import type { KeyValue } from '../key.ts';
+import { affinityOf, makesIntegers } from '../sqlite/affinity.ts';
 
 const LINE_FEED = 0x0a;
 const UNESCAPED: Record<string, string> = { b: '\b', t: '\t', n: '\n', v: '\v', f: '\f', r: '\r' };
@@ -33,34 +34,33 @@ export function unescapeCell(cell: string): string | null {
 }
 
 /** A cell's text as the SQLite value it stands for. */
-export function cellValue(cell: string, kind: ColumnKind): KeyValue {
+export function cellValue(cell: string, column: Held): KeyValue {
   const text = unescapeCell(cell);
-  return text === null ? null : sqliteValue(text, kind);
+  return text === null ? null : sqliteValue(text, column);
 }
+
+/** What says how a column holds its values on the target, and what the source makes of them. */
+type Held = Pick<ColumnPlan, 'kind' | 'declared'>;
 
 /**
  * The SQLite value of a text that PostgreSQL wrote for a column of this kind; bound into the source's column it gives
  * back the storage class that the census admitted.
  */
-export function sqliteValue(text: string, kind: ColumnKind): KeyValue {
-  switch (kind) {
+export function sqliteValue(text: string, column: Held): KeyValue {
+  switch (column.kind) {
     case 'bigint':
       return BigInt(text);
     case 'boolean':
       // The output function writes t, a cast to text writes true.
       return text === 't' || text === 'true' ? 1n : 0n;
     case 'double':
-      return text === 'Infinity' || text === 'Inf'
-        ? Infinity
-        : text === '-Infinity' || text === '-Inf'
-          ? -Infinity
-          : Number(text);
+      return doubleValue(text, makesIntegers(column));
     case 'numeric':
       return numericValue(text);
     case 'bytea':
       return Buffer.from(text.slice(2), 'hex');
     case 'mixed':
-      return mixedValue(text);
+      return mixedValue(text, affinityOf(column.declared) !== 'TEXT');
     case 'text':
     case 'json':
     case 'jsonb':
@@ -68,6 +68,13 @@ export function sqliteValue(text: string, kind: ColumnKind): KeyValue {
     case 'date':
       return text;
   }
+}
+
+function doubleValue(text: string, integers: boolean): bigint | number {
+  const value = Number(text.replace(/^(-?)Inf$/, '$1Infinity'));
+  if (!integers || !Number.isInteger(value)) return value;
+  const whole = BigInt(value);
+  return BigInt.asIntN(64, whole) === whole ? whole : value;
 }
 
 function numericValue(text: string): bigint | number {
@@ -85,7 +92,7 @@ export function copyLineKey(table: TablePlan, line: Buffer): KeyValue[] {
   const cells = splitCells(line);
   return table.key.map((name) => {
     const index = table.columns.findIndex((column) => column.name === name);
-    return cellValue(cells[index]!, table.columns[index]!.kind);
+    return cellValue(cells[index]!, table.columns[index]!);
   });
 }
 
@@ -98,7 +105,7 @@ function invalidLineKey(table: TablePlan, line: Buffer): KeyValue[] {
   return table.key.map((name) => {
     const index = table.columns.findIndex((column) => column.name === name);
     const bytes = Buffer.from(cells[index]!, 'latin1');
-    if (isUtf8(bytes)) return cellValue(bytes.toString('utf8'), table.columns[index]!.kind);
+    if (isUtf8(bytes)) return cellValue(bytes.toString('utf8'), table.columns[index]!);
     return new InvalidText(Buffer.from(unescapeCell(cells[index]!)!, 'latin1'));
   });
 }
@@ -107,6 +114,6 @@ function invalidLineKey(table: TablePlan, line: Buffer): KeyValue[] {
 export function loggedKey(table: TablePlan, key: string[]): KeyValue[] {
   return table.key.map((name, i) => {
     const column = table.columns.find((candidate) => candidate.name === name)!;
-    return sqliteValue(key[i]!, column.kind);
+    return sqliteValue(key[i]!, column);
   });
 }

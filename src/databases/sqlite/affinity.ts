@@ -15,3 +15,10 @@ export function affinityOf(declared: string, strict = false): Affinity {
   if (['REAL', 'FLOA', 'DOUB'].some((word) => type.includes(word))) return 'REAL';
   return 'NUMERIC';
 }
+
+/** Does the column store an integral real as an integer by itself? */
+export function makesIntegers({ declared }: { declared: string }): boolean {
+  const affinity = affinityOf(declared);
+  // ANY converts nothing where the table is STRICT, which the plan does not tell.
+  return (affinity === 'NUMERIC' && declared.toUpperCase() !== 'ANY') || affinity === 'INTEGER';
+}

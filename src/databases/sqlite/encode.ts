@@ -12,7 +12,7 @@ import { CrossfadeError } from '../../errors.ts';
 import { literal, quoted } from '../identifiers.ts';
 import { canonicalJsonBytes } from '../json-value.ts';
 import { isPlainText } from '../mixed.ts';
-import { affinityOf } from './affinity.ts';
+import { makesIntegers } from './affinity.ts';
 
 export const CELL = 0xff;
 export const ROW = 0xfe;
@@ -124,13 +124,6 @@ function mixedSql(name: string): string {
     `ELSE CASE WHEN NOT ${IS_PLAIN_TEXT}(CAST(${name} AS BLOB)) THEN '\\t' || lower(hex(${name})) ` +
     `WHEN substr(${name}, 1, 1) = '\\' OR +${name} = CAST(${name} AS NUMERIC) THEN '\\s' || ${name} ELSE ${name} END END`
   );
-}
-
-/** Does the column store an integral real as an integer by itself? */
-function makesIntegers(column: ColumnPlan): boolean {
-  const affinity = affinityOf(column.declared);
-  // ANY converts nothing where the table is STRICT, which the plan does not tell here.
-  return (affinity === 'NUMERIC' && column.declared.toUpperCase() !== 'ANY') || affinity === 'INTEGER';
 }
 
 /** Joins SQL terms pairwise, so that the expression's depth grows with the logarithm of the columns. */
