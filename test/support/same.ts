@@ -1,10 +1,11 @@
 /**
  * Compares the two databases by a way of its own: every row read by plain drivers, every value named by its bits.
- * Shares nothing with the engine's verification.
+ * Shares nothing with the engine's verification; of the plan it takes the names on the target, and nothing else.
  */
+import { isUtf8 } from 'node:buffer';
 import type Database from 'better-sqlite3';
 import type pg from 'pg';
-import type { Plan } from '../../src/contract.ts';
+import type { Plan, TablePlan } from '../../src/contract.ts';
 
 const BIGINT = 20;
 const DOUBLE = 701;
@@ -13,60 +14,158 @@ const BOOLEAN = 16;
 const BYTEA = 17;
 const VARCHAR = 1043;
 
-const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
-function double(value: number): string {
-  if (Number.isInteger(value) && !Object.is(value, -0)) return `n${BigInt(value)}`;
+function real(value: number): string {
   const bytes = Buffer.alloc(8);
   bytes.writeDoubleBE(value);
-  return `d${bytes.toString('hex')}`;
+  return `d${bytes.toString('hex')} (${Object.is(value, -0) ? '-0' : value})`;
 }
 
-/** A source value; numbers that are equal are the same, because the target's column has one class only. */
-function fromSource(value: unknown): string {
+/** Numbers that are equal are the same, where the target's column has one class only. */
+function number(value: number): string {
+  return Number.isInteger(value) && !Object.is(value, -0) ? `n${BigInt(value)}` : real(value);
+}
+
+function text(bytes: Buffer): string {
+  return isUtf8(bytes) && !bytes.includes(0) ? `t${bytes.toString('utf8')}` : `T${bytes.toString('hex')}`;
+}
+
+/** How `fromSource` wants a column: texts and blobs as bytes, behind a letter that says which. */
+function sourceSql(column: string): string {
+  return (
+    `CASE typeof(${column}) WHEN 'text' THEN CAST('t' || ${column} AS BLOB) ` +
+    `WHEN 'blob' THEN CAST('b' || ${column} AS BLOB) ELSE ${column} END`
+  );
+}
+
+/** @param exact are 5 and 5.0 two values? */
+function fromSource(value: unknown, exact: boolean): string {
   if (value === null) return '-';
   if (typeof value === 'bigint') return `n${value}`;
-  if (typeof value === 'number') return double(value);
-  if (Buffer.isBuffer(value)) return `b${value.toString('hex')}`;
-  return `t${String(value)}`;
+  if (typeof value === 'number') return exact ? real(value) : number(value);
+  const bytes = (value as Buffer).subarray(1);
+  return (value as Buffer)[0] === 0x62 ? `b${bytes.toString('hex')}` : text(bytes);
 }
 
-function fromTarget(text: string | null, type: number): string {
-  if (text === null) return '-';
+function fromTarget(value: string | null, type: number, exact: boolean): string {
+  if (value === null) return '-';
   switch (type) {
     case BIGINT:
-      return `n${text}`;
+      return `n${value}`;
     case NUMERIC:
-      return /^-?\d+$/.test(text) ? `n${text}` : double(Number(text));
+      return /^-?\d+(\.0+)?$/.test(value) ? `n${BigInt(value.replace(/\..*/, ''))}` : number(Number(value));
     case DOUBLE:
-      return double(Number(text.replace('Infinity', 'Infinity')));
+      return number(Number(value));
     case BOOLEAN:
-      return text === 't' ? 'n1' : 'n0';
+      return value === 't' ? 'n1' : 'n0';
     case BYTEA:
-      return `b${text.slice(2)}`;
+      return `b${value.slice(2)}`;
     case VARCHAR:
-      return fromMixed(text);
+      return fromMixed(value, exact);
     default:
-      return `t${text}`;
+      return `t${value}`;
   }
 }
 
 /** The text of a column of several storage classes, read by rules of its own. */
-function fromMixed(text: string): string {
-  if (text.startsWith('\\x')) return `b${text.slice(2)}`;
-  if (text.startsWith('\\s')) return `t${text.slice(2)}`;
-  if (text.startsWith('\\r')) return double(text === '\\rInf' ? Infinity : -Infinity);
-  if (/^-?[0-9]+$/.test(text)) return `n${BigInt(text)}`;
-  return /^-?[0-9][0-9.]*(e[+-]?[0-9]+)?$/.test(text) ? double(Number(text)) : `t${text}`;
+function fromMixed(value: string, exact: boolean): string {
+  const marked = /^\\([xst])(.*)$/s.exec(value);
+  const hex = /^([0-9a-f]{2})*$/.test(marked?.[2] ?? 'no');
+  if (marked?.[1] === 's') return `t${marked[2]}`;
+  if (marked?.[1] === 'x' && hex) return `b${marked[2]}`;
+  if (marked?.[1] === 't' && hex) return text(Buffer.from(marked[2]!, 'hex'));
+  if (value === '\\rInf' || value === '\\r-Inf') return real(value === '\\rInf' ? Infinity : -Infinity);
+  if (/^-?[0-9]+$/.test(value) && BigInt.asIntN(64, BigInt(value)) === BigInt(value))
+    return `n${BigInt(value)}`;
+  if (!/^-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$/.test(value)) return `t${value}`;
+  return exact ? real(Number(value)) : number(Number(value));
 }
 
-async function targetRows(client: pg.Client, sql: string): Promise<string[]> {
+/** Does the column make numbers of what it is given, so that 5 and 5.0 are one value in it? (sqlite.org/datatype3.html, 3.1) */
+function convertsNumbers(declared: string, strict: boolean): boolean {
+  if (strict && declared.toUpperCase() === 'ANY') return false;
+  return /INT/i.test(declared) || !/CHAR|CLOB|TEXT|BLOB|^$/i.test(declared);
+}
+
+interface SourceColumn {
+  name: string;
+  declared: string;
+  strict: boolean;
+}
+
+/** The application's own tables in the file, generated columns included. */
+export function sourceTables(db: Database.Database): Map<string, SourceColumn[]> {
+  const rows = db
+    .prepare(
+      `SELECT l.name AS "table", l.strict, c.name, c.type AS declared
+         FROM pragma_table_list l JOIN pragma_table_xinfo(l.name) c
+        WHERE l.schema = 'main' AND l.type = 'table' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+          AND l.name NOT LIKE '\\_crossfade\\_%' ESCAPE '\\' AND c.hidden IN (0, 2, 3) ORDER BY l.name, c.cid`,
+    )
+    .all() as { table: string; strict: number; name: string; declared: string }[];
+  const tables = new Map<string, SourceColumn[]>();
+  for (const { table, strict, name, declared } of rows) {
+    tables.set(table, [...(tables.get(table) ?? []), { name, declared, strict: strict === 1 }]);
+  }
+  return tables;
+}
+
+/** The name on the target; one that the plan does not tell is the same there. */
+export function targetName(things: { name: string; targetName?: string }[], name: string): string {
+  return things.find((thing) => thing.name === name)?.targetName ?? name;
+}
+
+async function targetRows(client: pg.Client, sql: string, exact: (i: number) => boolean): Promise<string[]> {
   const { rows, fields } = await client.query<(string | null)[]>({
     text: sql,
     rowMode: 'array',
     types: { getTypeParser: () => (value: unknown) => value },
   });
-  return rows.map((row) => row.map((text, i) => fromTarget(text, fields[i]!.dataTypeID)).join(' | '));
+  return rows.map((row) =>
+    row.map((value, i) => fromTarget(value, fields[i]!.dataTypeID, exact(i))).join(' | '),
+  );
+}
+
+/** @returns what the first has more often than the second */
+function surplus(these: string[], those: string[]): string[] {
+  const left = new Map<string, number>();
+  for (const row of those) left.set(row, (left.get(row) ?? 0) + 1);
+  return these.filter((row) => {
+    const n = left.get(row) ?? 0;
+    left.set(row, n - 1);
+    return n <= 0;
+  });
+}
+
+async function tableDifferences(
+  db: Database.Database,
+  client: pg.Client,
+  name: string,
+  columns: SourceColumn[],
+  planned: TablePlan | undefined,
+): Promise<string[]> {
+  const there = targetName(planned === undefined ? [] : [planned], name);
+  const plannedColumns = [...(planned?.columns ?? []), ...(planned?.generated ?? [])];
+  const theirs = columns.map((column) => quote(targetName(plannedColumns, column.name))).join(', ');
+  const select = `SELECT ${theirs} FROM public.${quote(there)}`;
+  const { fields } = await client.query({ text: `${select} LIMIT 0`, rowMode: 'array' });
+  const exact = columns.map(
+    ({ declared, strict }, i) => fields[i]!.dataTypeID === VARCHAR && !convertsNumbers(declared, strict),
+  );
+  const source = db
+    .prepare(
+      `SELECT ${columns.map((column) => sourceSql(quote(column.name))).join(', ')} FROM ${quote(name)}`,
+    )
+    .safeIntegers()
+    .raw()
+    .all() as unknown[][];
+  const rows = source.map((row) => row.map((value, i) => fromSource(value, exact[i]!)).join(' | '));
+  const target = await targetRows(client, select, (i) => exact[i]!);
+  return [
+    ...surplus(rows, target).map((row) => `${name}, source only: ${row}`),
+    ...surplus(target, rows).map((row) => `${name}, target only: ${row}`),
+  ];
 }
 
 /** Rows that only one of the databases has, each with its table and side; empty where they hold the same. */
@@ -75,32 +174,31 @@ export async function differences(db: Database.Database, client: pg.Client, plan
     `SET DateStyle = 'ISO, YMD'; SET bytea_output = 'hex'; SET extra_float_digits = 3; SET TimeZone = 'UTC'`,
   );
   const found: string[] = [];
-  for (const table of plan.tables) {
-    const columns = [...table.columns, ...(table.generated ?? [])]
-      .map((column) => quote(column.name))
-      .join(', ');
-    const source = db
-      .prepare(`SELECT ${columns} FROM ${quote(table.name)}`)
+  for (const [name, columns] of sourceTables(db)) {
+    const planned = plan.tables.find((table) => table.name === name);
+    found.push(...(await tableDifferences(db, client, name, columns, planned)));
+  }
+  return found;
+}
+
+/** Every row of every table with its storage classes, and sqlite_sequence: what a way back must leave as it was. */
+export function contents(db: Database.Database): string[] {
+  const found: string[] = [];
+  for (const [name, columns] of sourceTables(db)) {
+    const rows = db
+      .prepare(
+        `SELECT ${columns.map((column) => sourceSql(quote(column.name))).join(', ')} FROM ${quote(name)}`,
+      )
       .safeIntegers()
       .raw()
       .all() as unknown[][];
-    const rows = source.map((row) => row.map(fromSource).join(' | '));
-    const there = [...table.columns, ...(table.generated ?? [])]
-      .map((column) => quote(column.targetName ?? column.name))
-      .join(', ');
-    const target = await targetRows(
-      client,
-      `SELECT ${there} FROM public.${quote(table.targetName ?? table.name)}`,
-    );
-    const [inSource, inTarget] = [new Set(rows), new Set(target)];
-    found.push(
-      ...rows.filter((row) => !inTarget.has(row)).map((row) => `${table.name}, source only: ${row}`),
-    );
-    found.push(
-      ...target.filter((row) => !inSource.has(row)).map((row) => `${table.name}, target only: ${row}`),
-    );
-    if (rows.length !== target.length)
-      found.push(`${table.name}: ${rows.length} rows, ${target.length} on the target`);
+    found.push(...rows.map((row) => `${name}: ${row.map((value) => fromSource(value, true)).join(' | ')}`));
   }
-  return found;
+  return found.sort();
+}
+
+/** The schema as the file has it, our own objects included, in an order of its own. */
+export function schemaOf(db: Database.Database): string[] {
+  const rows = db.prepare('SELECT type, name, tbl_name, sql FROM sqlite_master').raw().all() as unknown[][];
+  return rows.map((row) => row.join(' | ')).sort();
 }
