@@ -17,12 +17,12 @@ import { readControl as readTargetControl } from '../src/databases/postgres/cont
 import { openSource } from '../src/databases/sqlite/connection.ts';
 import { readControl as readSourceControl } from '../src/databases/sqlite/control.ts';
 import { backUp } from '../src/engine/backup.ts';
-import { beginMigration, checkFree } from '../src/engine/begin.ts';
+import { beginMigration } from '../src/engine/begin.ts';
 import { copyTables } from '../src/engine/copy.ts';
 import { cutOver } from '../src/engine/cutover.ts';
 import type { Endpoints } from '../src/engine/endpoints.ts';
 import { cleanSource, finishMigration } from '../src/engine/finish.ts';
-import { planMigration } from '../src/engine/plan.ts';
+import { planSource } from '../src/engine/plan-source.ts';
 import { summarise } from '../src/engine/plan-text.ts';
 import { replayLoop, reverseLoop, type LoopEnd } from '../src/engine/replay-loop.ts';
 import { moveWritesBack } from '../src/engine/rollback.ts';
@@ -90,15 +90,9 @@ export function createActivities(dependencies: ActivityDependencies) {
     ): Promise<PlanSummary> =>
       run(async () => {
         const endpoints = endpointsOf(step);
-        await checkFree(endpoints, step.migration);
-        const db = openSource(endpoints.sourcePath, 'read');
-        try {
-          const plan = await planMigration(db, { policies, overrides });
-          if (plan.blockers.length === 0) await beginMigration(endpoints, step.migration, plan);
-          return summarise(plan);
-        } finally {
-          db.close();
-        }
+        const plan = await planSource(endpoints, step.migration, { policies, overrides });
+        if (plan.blockers.length === 0) await beginMigration(endpoints, step.migration, plan);
+        return summarise(plan);
       }, 'first'),
 
     backUpSource: (step: Step): Promise<{ path: string; bytes: number }> =>

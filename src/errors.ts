@@ -10,6 +10,8 @@ const CODES = {
   BadConnection: { retryable: false, exit: 2 },
   SourceMissing: { retryable: false, exit: 2 },
   SourceNotSqlite: { retryable: false, exit: 2 },
+  SourceDenied: { retryable: false, exit: 2 },
+  SourceCorrupt: { retryable: false, exit: 3 },
   SourceNotWal: { retryable: false, exit: 3 },
   SourceBusy: { retryable: true, exit: 1 },
   SourceStale: { retryable: true, exit: 1 },

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -31,6 +31,7 @@ beforeAll(async () => {
     'src/embedded/supervisor.js',
     'src/embedded/temporal-download.js',
     'src/engine/backup-thread.js',
+    'src/engine/integrity-thread.js',
   );
 });
 afterAll(() => compiled.remove());
@@ -63,10 +64,14 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+/** Whom the command runs as; a superuser may read and write everything. */
+let user: { uid?: number; gid?: number } = {};
+
 function crossfade(...args: string[]): Run {
   const { TEMPORAL_ADDRESS: _address, CI: _ci, ...rest } = process.env;
   const child = spawn(process.execPath, [compiled.path('src/cli/main.ts'), ...args], {
     env: { ...rest, CROSSFADE_HOME: join(folder, 'home') },
+    ...user,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const run: Run = {
@@ -181,4 +186,28 @@ describe('crossfade run', () => {
     expect(run.err).toContain('rolled back: tea');
     expect(sourceObjects()).toEqual([]);
   }, 240_000);
+});
+
+describe('crossfade plan', () => {
+  it('tells that this user may not write the source, or not even read it', async () => {
+    if (process.getuid!() === 0) user = { uid: 65_534, gid: 65_534 };
+    // Open, so that the files beside it are there: without them SQLite could not read it.
+    const other = new Database(source);
+    try {
+      other.exec('UPDATE users SET credits = 1 WHERE id = 1');
+      for (const suffix of ['', '-wal', '-shm']) await chmod(source + suffix, 0o444);
+      await chmod(folder, 0o555);
+      const read = crossfade('plan', ...both(), '--json');
+      expect(await read.ended).toBe(3);
+      expect(JSON.parse(read.out)).toMatchObject({ blockers: [{ code: 'read-only-source' }] });
+      await chmod(source, 0o000);
+      const denied = crossfade('plan', ...both());
+      expect(await denied.ended).toBe(2);
+      expect(denied.err).toMatch(/^crossfade: source [^\n]*shop\.db cannot be opened by this user[^\n]*\n$/);
+    } finally {
+      user = {};
+      other.close();
+      await chmod(folder, 0o755);
+    }
+  });
 });

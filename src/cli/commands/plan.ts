@@ -29,20 +29,12 @@ Example:
       action(async (io, options: Options) => {
         const { sourcePath, targetUrl } = databasesOf(options, io.env);
         const { policies, overrides } = await settingsOf(options, io);
-        const { openSource } = await import('../../databases/sqlite/connection.ts');
-        const { checkFree } = await import('../../engine/begin.ts');
-        const { planMigration } = await import('../../engine/plan.ts');
+        const { planSource } = await import('../../engine/plan-source.ts');
         const { renderPlan } = await import('../../engine/plan-text.ts');
         // No migration has an empty name: whatever is under way in either database is another one.
-        await checkFree({ sourcePath, targetUrl }, '');
-        const db = openSource(sourcePath, 'read');
-        try {
-          const plan = await planMigration(db, { policies, overrides });
-          io.stdout.write(options.json === true ? `${JSON.stringify(plan, null, 2)}\n` : renderPlan(plan));
-          return plan.blockers.length > 0 ? REFUSED : 0;
-        } finally {
-          db.close();
-        }
+        const plan = await planSource({ sourcePath, targetUrl }, '', { policies, overrides });
+        io.stdout.write(options.json === true ? `${JSON.stringify(plan, null, 2)}\n` : renderPlan(plan));
+        return plan.blockers.length > 0 ? REFUSED : 0;
       }),
     );
 }

@@ -49,11 +49,16 @@ function checkFile(path: string): void {
   if (!existsSync(path)) {
     throw new CrossfadeError('SourceMissing', `source ${path} does not exist: check the path`);
   }
-  if (!statSync(path).isFile()) {
+  const found = statSync(path);
+  if (!found.isFile()) {
     throw new CrossfadeError(
       'SourceNotSqlite',
       `source ${path} is not a file: name the SQLite database file`,
     );
+  }
+  // SQLite takes it for a database without tables, which is what a misspelt path leaves behind.
+  if (found.size === 0) {
+    throw new CrossfadeError('SourceNotSqlite', `source ${path} is empty (0 bytes): check the path`);
   }
 }
 
@@ -89,7 +94,11 @@ function identity(path: string): string {
 export function sourceError(path: string, error: unknown): CrossfadeError {
   const code = driverCode(error);
   if (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED')) {
-    return new CrossfadeError('SourceBusy', `source ${path} is locked by another writer`, error);
+    return new CrossfadeError(
+      'SourceBusy',
+      `source ${path} is locked by another connection: end its long transaction, or its PRAGMA locking_mode=EXCLUSIVE`,
+      error,
+    );
   }
   if (code === 'SQLITE_NOTADB') {
     return new CrossfadeError(
@@ -98,5 +107,24 @@ export function sourceError(path: string, error: unknown): CrossfadeError {
       error,
     );
   }
+  if (code.startsWith('SQLITE_CORRUPT')) return sourceCorrupt(path, messageOf(error), error);
+  if (/^SQLITE_(CANTOPEN|READONLY|PERM|AUTH)/.test(code)) {
+    return new CrossfadeError(
+      'SourceDenied',
+      `source ${path} cannot be opened by this user (${messageOf(error)}): it needs permission to read and write the file ` +
+        'and its directory, where SQLite keeps the -wal and -shm beside it',
+      error,
+    );
+  }
   return new CrossfadeError('Internal', `source ${path}: ${messageOf(error)}`, error);
+}
+
+/** @param what as SQLite says it */
+export function sourceCorrupt(path: string, what: string, cause?: unknown): CrossfadeError {
+  return new CrossfadeError(
+    'SourceCorrupt',
+    `source ${path} is damaged (${what.replaceAll(/\s+/g, ' ')}): restore a backup, or recover it with ` +
+      `sqlite3 '${path}' .recover | sqlite3 recovered.db; PRAGMA integrity_check tells more`,
+    cause,
+  );
 }
