@@ -128,6 +128,29 @@ export type ColumnKind =
   | 'date'
   | 'mixed';
 
+/** What the census found in a column; what it did not find, or had no reason to look for, is absent. */
+export interface ColumnCensus {
+  /** Values by storage class, and NULLs. */
+  integers?: number;
+  reals?: number;
+  texts?: number;
+  blobs?: number;
+  nulls?: number;
+  /** The least and the greatest number, as SQL literals. */
+  least?: string;
+  greatest?: string;
+  /** Bytes of the longest value; absent for columns of numbers or dates that are in no index. */
+  longestBytes?: number;
+  /** Characters of the longest text, where the declared type limits them. */
+  longestCharacters?: number;
+  /** Texts with a NUL character. */
+  nulTexts?: number;
+  /** Texts that are not valid UTF-8. */
+  invalidTexts?: number;
+  /** Of a column declared as a date: its texts by form, such as YYYY-MM-DDTHH:MM:SSZ, the most frequent first. */
+  dateForms?: Record<string, number>;
+}
+
 export interface ColumnPlan {
   name: string;
   /** Name on the target; the same where absent. */
@@ -139,6 +162,8 @@ export interface ColumnPlan {
   targetType: string;
   /** One sentence: why this type. */
   why: string;
+  /** Absent for a column that only the target has. */
+  census?: ColumnCensus;
   notNull: boolean;
   /** Default on the target, as SQL; absent where there is none. */
   defaultSql?: string;

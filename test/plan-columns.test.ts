@@ -144,3 +144,68 @@ describe('the two sides of a foreign key', () => {
     expect(table(plan, 'c').columns.map((c) => c.kind)).toEqual(['bigint', 'numeric', 'numeric', 'numeric']);
   });
 });
+
+describe('what the census found', () => {
+  it('stands beside every column', async () => {
+    const plan =
+      await planOf(`CREATE TABLE t (id INTEGER PRIMARY KEY, price DECIMAL(6,2), name VARCHAR(4), at DATETIME, double AS (id * 2));
+      INSERT INTO t VALUES (1, 0.5, 'Ada', '2024-01-01T00:00:00Z'), (2, NULL, 'Grace', '2024-01-01'), (3, 12345, NULL, NULL)`);
+    const census = (name: string): unknown => column(plan, 't', name).census;
+    expect(census('id')).toEqual({ integers: 3, least: '1', greatest: '3' });
+    expect(census('price')).toEqual({ integers: 1, reals: 1, nulls: 1, least: '0.5', greatest: '12345' });
+    expect(census('name')).toEqual({ texts: 2, nulls: 1, longestBytes: 5, longestCharacters: 5 });
+    expect(census('at')).toEqual({
+      texts: 2,
+      nulls: 1,
+      dateForms: { 'YYYY-MM-DDTHH:MM:SSZ': 1, 'YYYY-MM-DD': 1 },
+    });
+    expect(table(plan, 't').generated![0]!.census).toEqual({
+      integers: 3,
+      least: '2',
+      greatest: '6',
+      longestBytes: 1,
+    });
+  });
+});
+
+describe('declared limits that the data break', () => {
+  it.each<[string, string, number, string[], string]>([
+    [
+      'VARCHAR(3)',
+      `'abc'), ('éé🎉'), ('abcd'), (NULL), ('x' || char(0) || 'yz'), ('12345'), (x'0102030405'`,
+      2,
+      ['3', '6'],
+      'longer-than-declared',
+    ],
+    ['character (2)', `'ab'), (123), ('abc'`, 2, ['2', '3'], 'longer-than-declared'],
+    [
+      'DECIMAL(5,2)',
+      `999.99), (-999.99), (1000), (0.125), (-1e9), (0.1`,
+      3,
+      ['3', '4', '5'],
+      'more-digits-than-declared',
+    ],
+    ['NUMERIC(3)', `999), (1000), (-999), (1.5`, 2, ['2', '4'], 'more-digits-than-declared'],
+  ])('%s', async (declared, values, count, keys, code) => {
+    const plan = await planOf(
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, v ${declared}); INSERT INTO t (v) VALUES (${values})`,
+    );
+    expect(plan.blockers).toEqual([]);
+    const found = plan.notices.find((notice) => notice.code === code);
+    expect(found).toMatchObject({ table: 't', column: 'v', count, keys });
+    expect(found!.message).toContain(`is declared ${declared}, and ${count} of its`);
+  });
+
+  it.each([
+    ['VARCHAR(3)', `'abc'), ('é🎉é'`],
+    ['DECIMAL(5,2)', `999.99), (0.07), (999), (-0.5`],
+    ['DECIMAL(30,20)', '1e9'],
+    ['INT(1)', '12345'],
+    ['TEXT', `'any'`],
+  ])('%s says nothing of values within', async (declared, values) => {
+    const plan = await planOf(
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, v ${declared}); INSERT INTO t (v) VALUES (${values})`,
+    );
+    expect(brief(plan.notices)).toEqual([]);
+  });
+});

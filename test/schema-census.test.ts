@@ -20,9 +20,17 @@ function facts(name: string): Promise<TableFacts> {
   return tableFacts(db, source(name));
 }
 
-/** The facts of a column that are not 0. */
+/** The counts of a column that are not 0. */
 function found(all: TableFacts, column: string): Partial<ColumnFacts> {
-  return Object.fromEntries(Object.entries(all.columns.get(column)!).filter(([, count]) => count !== 0));
+  const {
+    longest: _bytes,
+    longestText: _length,
+    least: _least,
+    greatest: _greatest,
+    forms: _forms,
+    ...counts
+  } = all.columns.get(column)!;
+  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0));
 }
 
 describe('tableFacts', () => {
@@ -71,7 +79,7 @@ describe('tableFacts', () => {
     const all = await facts('t');
     expect(found(all, 'b')).toEqual({ integers: 3, bits: 2, texts: 1, nulls: 2 });
     expect(found(all, 'j')).toEqual({ texts: 4, jsons: 3, integers: 1, nulls: 1 });
-    expect(found(all, 'n')).toEqual({ integers: 2, beyondDouble: 1, reals: 4, decimals: 2 });
+    expect(found(all, 'n')).toEqual({ integers: 2, beyondDouble: 1, reals: 4, decimals: 2, inScale: 2 });
   });
 
   it('finds NUL and broken UTF-8 in texts short and long, beside values that only contain such bytes as blobs', async () => {
@@ -106,6 +114,41 @@ describe('tableFacts', () => {
     expect([...all.columns.keys()]).toEqual(['id', 'x']);
     expect(found(all, 'id')).toEqual({ integers: 20_003 });
     expect(found(all, 'x')).toEqual({ texts: 20_003 });
+  });
+
+  it('finds the least and greatest number, the longest value and the forms of dates, over many steps', async () => {
+    db.exec(`CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, r REAL, u, v VARCHAR(3), at DATETIME, day DATE);
+      WITH RECURSIVE i (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 12000)
+        INSERT INTO t SELECT x, x - 6000, x / 8.0, NULL, 'ab', '2024-01-01 00:00:00', '2024-01-01' FROM i;
+      UPDATE t SET n = 'zzz', r = 'zzz', u = 5, v = 'é🎉é🎉', at = '2024-01-01T00:00:00.5Z', day = '1/2/2024' WHERE id = 7;
+      UPDATE t SET n = x'00', u = -1.5, at = 1700000000, day = NULL WHERE id = 8;
+      UPDATE t SET n = -9223372036854775808, r = -9e999, u = 'text', at = '2024-01-01T00:00:00+02:00' WHERE id = 9000;
+      UPDATE t SET n = 9223372036854775807, r = 9e999, u = x'0102', at = 'tomorrow' WHERE id = 11000`);
+    const { columns } = await facts('t');
+    const bounds = (name: string): unknown[] => [columns.get(name)!.least, columns.get(name)!.greatest];
+    expect(bounds('id')).toEqual([1n, 12_000n]);
+    expect(bounds('n')).toEqual([-(2n ** 63n), 2n ** 63n - 1n]);
+    expect(bounds('r')).toEqual([-Infinity, Infinity]);
+    expect(bounds('u')).toEqual([-1.5, 5n]);
+    expect(bounds('v')).toEqual([null, null]);
+    expect(bounds('at')).toEqual([1_700_000_000n, 1_700_000_000n]);
+    expect([columns.get('v')!.longest, columns.get('v')!.longestText]).toEqual([12, 4]);
+    expect(Object.fromEntries(columns.get('at')!.forms)).toEqual({
+      'YYYY-MM-DD HH:MM:SS': 11_996,
+      'YYYY-MM-DDTHH:MM:SS.SZ': 1,
+      'YYYY-MM-DDTHH:MM:SS±HH:MM': 1,
+      aaaaaaaa: 1,
+    });
+    expect(Object.fromEntries(columns.get('day')!.forms)).toEqual({ 'YYYY-MM-DD': 11_998, '9/9/9999': 1 });
+  });
+
+  it('tells ten forms of dates apart, and that there are more', async () => {
+    db.exec(`CREATE TABLE t (at TIMESTAMP);
+      WITH RECURSIVE i (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 20)
+        INSERT INTO t SELECT '2024-01-01 00:00:00.' || substr('00000000000000000000', 1, x) FROM i`);
+    const forms = (await facts('t')).columns.get('at')!.forms;
+    expect(forms.size).toBe(11);
+    expect(forms.get('other')).toBe(10);
   });
 
   it('handles a table without rows, and one with a thousand columns', async () => {

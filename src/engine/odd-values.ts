@@ -1,7 +1,8 @@
 /** Conditions that find, among the values of a column, those that keep it from a plain type. */
 import { quoted } from '../databases/identifiers.ts';
 import type { ColumnKind } from '../contract.ts';
-import { fittingSql, storedAsDecimal, tooLongSql, type ColumnFacts } from '../databases/sqlite/census-sql.ts';
+import { fittingSql, storedAsDecimal, tooLongSql } from '../databases/sqlite/census-sql.ts';
+import type { ColumnFacts } from '../databases/sqlite/column-facts.ts';
 import { IS_PLAIN_TEXT } from '../databases/sqlite/encode.ts';
 import type { SourceColumn, SourceTable } from '../databases/sqlite/schema.ts';
 import {
@@ -103,7 +104,7 @@ export function reportValues(
         ...which,
         code: 'longer-than-declared',
         count: facts.tooLong,
-        message: `${named(table.name, column.name)} is declared ${column.declared}, and ${facts.tooLong} of its values have more than ${declaredLength(column)!} characters: the target does not limit its length`,
+        message: `${named(table.name, column.name)} is declared ${column.declared}, and ${facts.tooLong} of its values have more than ${declaredLength(column)!} characters, the longest ${facts.longestText}: the target does not limit its length`,
       },
       { table, condition: tooLongSql(column) },
     );

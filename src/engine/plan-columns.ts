@@ -12,6 +12,7 @@ import { chosenKind, reportChosen } from './overrides.ts';
 import type { Choices, Chosen, ResolvedKey } from './plan-foreign-keys.ts';
 import type { GeneratedPlans } from './plan-generated.ts';
 import { isTooLarge } from './plan-indexes.ts';
+import { censusOf } from './plan-census.ts';
 import { chooseKey, rowNumbersInstead, type KeyChoice } from './plan-key.ts';
 import { freeName, renamed, type TargetNames } from './target-names.ts';
 
@@ -116,6 +117,7 @@ export function planColumn(
     kind: choice.kind,
     targetType: TARGET_TYPES[choice.kind],
     why: identity ? `${choice.why}; numbered by the target` : choice.why,
+    census: censusOf(facts.columns.get(column.name)!),
     notNull: column.notNull || identity,
     identity,
   };

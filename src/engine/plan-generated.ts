@@ -9,6 +9,7 @@ import { holds, preferredKinds, reason, TARGET_TYPES, type ColumnCase } from './
 import type { Form } from './expression-forms.ts';
 import { translateGenerated, type ColumnLookup, type ColumnType } from './expressions.ts';
 import { named, oneLine, type Findings } from './findings.ts';
+import { censusOf } from './plan-census.ts';
 import type { Choices, ResolvedKey } from './plan-foreign-keys.ts';
 import { renamed, type TargetNames } from './target-names.ts';
 
@@ -123,6 +124,7 @@ function planOf(subject: ColumnCase, form: Form): GeneratedColumnPlan {
     kind: form.kind,
     targetType: TARGET_TYPES[form.kind],
     why: `generated (${column.generated}) as ${oneLine(column.expression!)}; ${reason(form.kind, subject)}`,
+    census: censusOf(subject.facts),
     notNull: column.notNull,
     identity: false,
     expressionSql: form.sql,

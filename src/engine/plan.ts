@@ -8,6 +8,7 @@ import { schemaFingerprint } from '../databases/sqlite/fingerprint.ts';
 import { rowidName } from '../databases/sqlite/ranges.ts';
 import { readSchema, type SourceSchema, type SourceTable } from '../databases/sqlite/schema.ts';
 import { CrossfadeError } from '../errors.ts';
+import { reportDigits } from './declared-limits.ts';
 import { Findings, named } from './findings.ts';
 import { reportSkipped, resolveOverrides, type Resolved } from './overrides.ts';
 import { planChecks } from './plan-checks.ts';
@@ -103,6 +104,7 @@ async function planOnce(
       findings,
     );
     reportCaptureScan(db, table, plan, findings);
+    await reportDigits(db, table, facts.get(table.name)!, plan.columns, findings);
     plan.checks.push(
       ...(await planChecks(db, table, [...plan.columns, ...(plan.generated ?? [])], findings)),
     );

@@ -2,44 +2,22 @@
 import type { ColumnKind } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
 import { canonicalJsonSql, IS_PLAIN_TEXT } from './encode.ts';
-import { declaredLength, isBoolean, isDate, isDatetime, isJson } from './declared.ts';
+import type { Fact } from './column-facts.ts';
+import {
+  declaredLength,
+  declaredScale,
+  type Scale,
+  isBoolean,
+  isDate,
+  isDatetime,
+  isJson,
+} from './declared.ts';
 import type { SourceColumn } from './schema.ts';
-
-/** Counts of a column's values; a fact that its declared type cannot need stays 0. */
-export interface ColumnFacts {
-  integers: number;
-  reals: number;
-  texts: number;
-  blobs: number;
-  nulls: number;
-  /** Integers 0 and 1. */
-  bits: number;
-  /** Texts YYYY-MM-DD HH:MM:SS that are a date, in the years 0001 to 9999. */
-  datetimes: number;
-  /** Texts YYYY-MM-DD that are a date, in the years 0001 to 9999. */
-  dates: number;
-  /** Texts that are JSON (RFC 8259). */
-  jsons: number;
-  /** Texts that are JSON which PostgreSQL's jsonb can hold; counted only where it is asked for. */
-  jsonValues: number;
-  /** Reals that 15 digits hold exactly and that PostgreSQL's numeric gives back. */
-  decimals: number;
-  /** Integers that no double holds exactly. */
-  beyondDouble: number;
-  /** Texts with a NUL character. */
-  nulTexts: number;
-  /** Texts that are not valid UTF-8. */
-  invalidTexts: number;
-  /** Texts of more characters than the declared type allows, as VARCHAR(20) does. */
-  tooLong: number;
-  /** Bytes of the longest value, of a column that is part of an index. */
-  longest: number;
-}
 
 type StorageClass = 'integers' | 'reals' | 'texts' | 'blobs';
 
 /** `values`: all but NULL. */
-export type Question = keyof ColumnFacts | 'values';
+export type Question = Fact | 'values';
 
 /** Aggregates by the question that each answers. */
 export type Questions = Partial<Record<Question, string>>;
@@ -76,7 +54,7 @@ function expected(column: SourceColumn): StorageClass[] {
       return ['texts', 'blobs'];
     case 'NUMERIC':
       if (isBoolean(column.declared)) return ['integers'];
-      if (isDatetime(column.declared) || isDate(column.declared) || isJson(column.declared)) return ['texts'];
+      if (isOfDates(column) || isJson(column.declared)) return ['texts'];
       return ['integers', 'reals'];
   }
 }
@@ -87,17 +65,21 @@ function expected(column: SourceColumn): StorageClass[] {
  */
 export function firstQuestions(column: SourceColumn, indexed: boolean, wanted?: ColumnKind): Questions {
   const c = name(column);
+  const classes = expected(column);
   const count = (kind: ColumnKind): string => `sum(${fittingSql(column, kind)})`;
   return {
     values: `count(${c})`,
-    ...classQuestions(column, expected(column)),
+    ...classQuestions(column, classes),
     ...(wanted === 'boolean' || isBoolean(column.declared) ? { bits: count('boolean') } : {}),
     ...(wanted === 'timestamp' || isDatetime(column.declared) ? { datetimes: count('timestamp') } : {}),
     ...(wanted === 'date' || isDate(column.declared) ? { dates: count('date') } : {}),
     ...(wanted === 'json' || isJson(column.declared) ? { jsons: count('json') } : {}),
     ...(wanted === 'jsonb' ? { jsonValues: count('jsonb') } : {}),
-    ...(declaredLength(column) === null ? {} : { tooLong: `sum(${tooLongSql(column)})` }),
-    ...(indexed ? { longest: `max(octet_length(${c}))` } : {}),
+    ...(indexed || (classes.includes('texts') && !isOfDates(column))
+      ? { longest: `max(octet_length(${c}))` }
+      : {}),
+    ...(declaredLength(column) === null ? {} : { longestText: `max(length(${c}))` }),
+    ...(isOfNumbers(column) ? { least: `min(${c})`, greatest: `max(${c})` } : {}),
   };
 }
 
@@ -144,10 +126,41 @@ export function fittingSql(column: SourceColumn, kind: ColumnKind): string {
 /** What the first questions left open, where they did not account for every value. */
 export function furtherQuestions(column: SourceColumn): Questions {
   const asked = expected(column);
-  return classQuestions(
-    column,
-    (Object.keys(TYPEOF) as StorageClass[]).filter((storageClass) => !asked.includes(storageClass)),
-  );
+  const number = `iif(typeof(${name(column)}) IN ('integer', 'real'), ${name(column)}, NULL)`;
+  return {
+    ...classQuestions(
+      column,
+      (Object.keys(TYPEOF) as StorageClass[]).filter((storageClass) => !asked.includes(storageClass)),
+    ),
+    least: `min(${number})`,
+    greatest: `max(${number})`,
+    longest: `max(octet_length(${name(column)}))`,
+  };
+}
+
+export function isOfDates({ declared }: SourceColumn): boolean {
+  return isDatetime(declared) || isDate(declared);
+}
+
+/** Does a column of this type usually hold numbers, other than 0 and 1? */
+function isOfNumbers(column: SourceColumn): boolean {
+  return !isBoolean(column.declared) && !expected(column).includes('texts');
+}
+
+/** The rowid under its own name is never anything but an integer. */
+export function rowidQuestions(column: SourceColumn): Questions {
+  const c = name(column);
+  return { values: 'count(*)', integers: 'count(*)', least: `min(${c})`, greatest: `max(${c})` };
+}
+
+/** Asked where `longestText` tells that there are such texts. */
+export function tooLongQuestion(column: SourceColumn): Questions {
+  return { tooLong: `sum(${tooLongSql(column)})` };
+}
+
+/** A real is counted once where it is within the declared scale, which 15 digits hold: only else `decimals` is asked. */
+export function decimalsQuestion(column: SourceColumn): Questions {
+  return { decimals: `sum(${isA(column, 'reals')} AND ${storedAsDecimal(column)})` };
 }
 
 /** Counts of storage classes, and with those of numbers how exact they are. */
@@ -159,7 +172,9 @@ function classQuestions(column: SourceColumn, classes: StorageClass[]): Question
     questions.beyondDouble = `sum(${isA(column, 'integers')} AND CAST(${c} AS REAL) <> ${c})`;
   }
   if (isNumber(column) && classes.includes('reals')) {
-    questions.decimals = `sum(${isA(column, 'reals')} AND ${storedAsDecimal(column)})`;
+    const scale = declaredScale(column);
+    if (scale === null) Object.assign(questions, decimalsQuestion(column));
+    else questions.inScale = `sum(${isA(column, 'reals')} AND ${withinScale(column, scale)})`;
   }
   return questions;
 }
@@ -171,15 +186,24 @@ export function storedAsDecimal(column: SourceColumn): string {
   return `(${c} > -2251799813685248.0 AND ${c} < 2251799813685248.0 AND CAST(format('%.15g', ${c}) AS REAL) = ${c})`;
 }
 
+/** Of a number: is it within a declared precision and scale? */
+export function withinScale(column: SourceColumn, { precision, scale }: Scale): string {
+  const c = name(column);
+  const bound = `1e${precision - scale}`;
+  return `(${c} > -${bound} AND ${c} < ${bound} AND round(${c}, ${scale}) = ${c})`;
+}
+
 /** The value where it is text, else NULL. */
 export function textSql(column: SourceColumn): string {
   return `iif(${isA(column, 'texts')}, ${name(column)}, NULL)`;
 }
 
-/** Bytes of a row's values, numbers as text. octet_length() of a bare column does not read a long value's pages. */
+/** Bytes of a row's values, integers as text and a real as the 24 that the longest need: to write each one costs more than all the rest. octet_length() of a bare column does not read a long value's pages. */
 export function rowSizeSql(columns: SourceColumn[]): string {
   const sizes = columns.map((column) => {
-    const size = `octet_length(${name(column)})`;
+    const length = `octet_length(${name(column)})`;
+    const real = column.affinity === 'REAL' || column.affinity === 'NUMERIC';
+    const size = real ? `iif(${isA(column, 'reals')}, 24, ${length})` : length;
     return column.notNull ? size : `ifnull(${size}, 0)`;
   });
   return sizes.length === 0 ? '0' : balancedSum(sizes);

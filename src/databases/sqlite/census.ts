@@ -8,20 +8,26 @@ import type Database from 'better-sqlite3';
 import type { ColumnKind } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
 import {
+  decimalsQuestion,
   firstQuestions,
   furtherQuestions,
+  isOfDates,
+  rowidQuestions,
   rowSizeSql,
   textSql,
-  type ColumnFacts,
+  tooLongQuestion,
   type Question,
   type Questions,
 } from './census-sql.ts';
+import { addFact, addForm, noFacts, type ColumnFacts, type Fact } from './column-facts.ts';
+import { declaredLength } from './declared.ts';
+import { CANONICAL_DATE, CANONICAL_DATETIME, dateForm } from './date-form.ts';
 import { Pace } from './pace.ts';
 import { rangesOf, type Range } from './ranges.ts';
 import type { SourceColumn, SourceTable } from './schema.ts';
 import { readTransaction } from './transaction.ts';
 
-export type { ColumnFacts } from './census-sql.ts';
+export type { ColumnFacts } from './column-facts.ts';
 
 export interface TableFacts {
   rows: number;
@@ -37,30 +43,9 @@ export interface CensusOptions {
   wanted?: ReadonlyMap<string, ColumnKind>;
 }
 
-/** A column that holds nothing. */
-function noFacts(): ColumnFacts {
-  return {
-    integers: 0,
-    reals: 0,
-    texts: 0,
-    blobs: 0,
-    nulls: 0,
-    bits: 0,
-    datetimes: 0,
-    dates: 0,
-    jsons: 0,
-    jsonValues: 0,
-    decimals: 0,
-    beyondDouble: 0,
-    nulTexts: 0,
-    invalidTexts: 0,
-    tooLong: 0,
-    longest: 0,
-  };
-}
-
 /** Texts of a step are checked together up to this size, one by one above it. */
 const TOGETHER_BYTES = 8 * 1024 * 1024;
+const FACTS = Object.keys(noFacts()).filter((name): name is Fact => name !== 'forms');
 /** SQLite allows 2,000 columns in a result. */
 const COLUMNS_PER_QUERY = 100;
 
@@ -96,6 +81,8 @@ export async function tableFacts(
 interface Asked {
   column: SourceColumn;
   facts: ColumnFacts;
+  /** Are its texts dates? */
+  dated: boolean;
   questions: Questions;
 }
 
@@ -105,7 +92,6 @@ class TableCensus {
   private readonly name: string;
   private readonly rowSize: string;
   private readonly groups: Asked[][] = [];
-  private readonly rowid: ColumnFacts | undefined;
   private readonly statements = new Map<string, Database.Statement<unknown[], unknown[]>>();
 
   constructor(
@@ -126,14 +112,16 @@ class TableCensus {
     for (const column of columns) {
       const facts = noFacts();
       this.facts.columns.set(column.name, facts);
-      // A rowid is always an integer.
-      if (table.rowidAlias && column.name === table.primaryKey[0]) this.rowid = facts;
-      else
-        asked.push({
-          column,
-          facts,
-          questions: firstQuestions(column, anyIndexed || indexed.has(column.name), wanted.get(column.name)),
-        });
+      const { name } = column;
+      asked.push({
+        column,
+        facts,
+        dated: isOfDates(column),
+        questions:
+          table.rowidAlias && name === table.primaryKey[0]
+            ? rowidQuestions(column)
+            : firstQuestions(column, anyIndexed || indexed.has(name), wanted.get(name)),
+      });
     }
     for (let i = 0; i < asked.length; i += COLUMNS_PER_QUERY)
       this.groups.push(asked.slice(i, i + COLUMNS_PER_QUERY));
@@ -142,61 +130,76 @@ class TableCensus {
 
   /** Adds the rows of a range and returns their number. */
   add(range: Range): number {
-    const [rows, largest] = this.numbers(['count(*)', `max(${this.rowSize})`], range) as [number, number];
+    const [first = [], ...more] = this.groups;
+    const sizes = ['count(*)', `max(${this.rowSize})`];
+    const [count, size, ...answers] = this.row([...sizes, ...questionsOf(first)], range);
+    const [rows, largest] = [Number(count), Number(size ?? 0)];
     this.facts.rows += rows;
     this.facts.largestRow = Math.max(this.facts.largestRow, largest);
-    if (this.rowid !== undefined) this.rowid.integers += rows;
-    for (const group of this.groups) {
-      const answers = this.numbers(
-        group.flatMap(({ questions }) => Object.values(questions)),
-        range,
-      );
-      const doubtful = group.filter((asked) => this.addAnswers(asked, answers, rows, range));
-      this.addBadTexts(doubtful, range, rows * largest);
-    }
+    const addGroup = (group: Asked[], found: unknown[]): void => {
+      const doubtful = group.filter((asked) => this.addAnswers(asked, found, rows, range));
+      this.addTexts(doubtful, range, rows * largest);
+    };
+    addGroup(first, answers);
+    for (const group of more) addGroup(group, this.row(questionsOf(group), range));
     return rows;
   }
 
   /**
    * Takes a column's answers off the front.
-   * @returns whether its texts are still to be checked byte by byte
+   * @returns whether its texts are still to be looked at one by one
    */
   private addAnswers(
-    { column, facts, questions }: Asked,
-    answers: number[],
+    { column, facts, questions, dated }: Asked,
+    answers: unknown[],
     rows: number,
     range: Range,
   ): boolean {
-    const found: ColumnFacts & { values: number } = { ...noFacts(), values: 0 };
-    const take = (asked: Questions, numbers: number[]): void => {
-      for (const question of Object.keys(asked) as Question[]) found[question] = numbers.shift()!;
+    const found = noFacts();
+    let values = 0;
+    const take = (asked: Questions, from: unknown[]): void => {
+      for (const question of Object.keys(asked) as Question[]) {
+        if (question === 'values') values = Number(from.shift());
+        else addFact(found, question, from.shift());
+      }
     };
+    const ask = (further: Questions): void => take(further, this.row(Object.values(further), range));
     take(questions, answers);
-    if (found.integers + found.reals + found.texts + found.blobs < found.values) {
-      const further = furtherQuestions(column);
-      take(further, this.numbers(Object.values(further), range));
+    if (found.integers + found.reals + found.texts + found.blobs < values) ask(furtherQuestions(column));
+    if (questions.inScale !== undefined) {
+      if (found.inScale === found.reals) found.decimals = found.reals;
+      else ask(decimalsQuestion(column));
     }
-    found.nulls = rows - found.values;
-    for (const fact of Object.keys(facts) as (keyof ColumnFacts)[]) {
-      if (fact === 'longest') facts.longest = Math.max(facts.longest, found.longest);
-      else facts[fact] += found[fact];
-    }
-    return found.texts > found.datetimes + found.dates;
+    if (found.longestText > (declaredLength(column) ?? Infinity)) ask(tooLongQuestion(column));
+    found.nulls = rows - values;
+    for (const fact of FACTS) addFact(facts, fact, found[fact]);
+    const plain = found.datetimes + found.dates;
+    if (found.texts > plain) return true;
+    if (dated && plain > 0) addForm(facts, found.dates > 0 ? CANONICAL_DATE : CANONICAL_DATETIME, plain);
+    return false;
   }
 
-  private addBadTexts(columns: Asked[], range: Range, bytes: number): void {
+  /** Looks for broken texts, and at the forms of dates. */
+  private addTexts(columns: Asked[], range: Range, bytes: number): void {
     if (columns.length === 0) return;
     let doubtful = columns;
     if (bytes <= TOGETHER_BYTES) {
       const joined = columns.map(({ column }) => `CAST(group_concat(${textSql(column)}, x'0a') AS BLOB)`);
       const texts = this.row(joined, range) as (Buffer | null)[];
-      doubtful = columns.filter((_, i) => texts[i] !== null && isBad(texts[i]!));
+      doubtful = columns.filter(({ dated, facts }, i) => {
+        const text = texts[i];
+        if (text === null || text === undefined) return false;
+        if (isBad(text)) return true;
+        if (dated) for (const one of text.toString().split('\n')) addForm(facts, dateForm(one));
+        return false;
+      });
     }
-    for (const { column, facts } of doubtful) {
+    for (const { column, facts, dated } of doubtful) {
       const sql = `SELECT CAST(${textSql(column)} AS BLOB) ${this.from(range)} AND ${textSql(column)} IS NOT NULL`;
       for (const [text] of this.prepared(sql).iterate(...range.parameters) as Iterable<[Buffer]>) {
         if (!isUtf8(text)) facts.invalidTexts++;
         else if (isBad(text)) facts.nulTexts++;
+        if (dated) addForm(facts, dateForm(text.toString()));
       }
     }
   }
@@ -205,11 +208,7 @@ class TableCensus {
     return `FROM ${quoted(this.name)} t WHERE ${range.condition}`;
   }
 
-  /** Aggregates as numbers; one over no rows or only NULL is 0. */
-  private numbers(aggregates: string[], range: Range): number[] {
-    return this.row(aggregates, range).map((value) => Number(value ?? 0));
-  }
-
+  /** Integers as bigint. */
   private row(aggregates: string[], range: Range): unknown[] {
     return this.prepared(`SELECT ${aggregates.join(', ')} ${this.from(range)}`).get(...range.parameters)!;
   }
@@ -217,7 +216,7 @@ class TableCensus {
   private prepared(sql: string): Database.Statement<unknown[], unknown[]> {
     let statement = this.statements.get(sql);
     if (statement === undefined) {
-      statement = this.db.prepare<unknown[], unknown[]>(sql).raw() as Database.Statement<
+      statement = this.db.prepare<unknown[], unknown[]>(sql).raw().safeIntegers() as Database.Statement<
         unknown[],
         unknown[]
       >;
@@ -225,6 +224,10 @@ class TableCensus {
     }
     return statement;
   }
+}
+
+function questionsOf(group: Asked[]): string[] {
+  return group.flatMap(({ questions }) => Object.values(questions));
 }
 
 /** UTF-8 that is broken, or holds a NUL. A separator between texts is ASCII, so it hides no broken end. */

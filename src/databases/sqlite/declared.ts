@@ -27,3 +27,22 @@ export function isDecimal(declared: string): boolean {
 export function isJson(declared: string): boolean {
   return /^\s*JSONB?\b/i.test(declared);
 }
+
+export interface Scale {
+  /** Digits in all. */
+  precision: number;
+  /** Digits after the point. */
+  scale: number;
+}
+
+/**
+ * The digits that DECIMAL(p,s) and the like allow, null where the type limits nothing, or allows more digits than a real
+ * has. SQLite does not enforce it.
+ */
+export function declaredScale({ declared, affinity }: SourceColumn): Scale | null {
+  const limits =
+    affinity === 'NUMERIC' && isDecimal(declared) && /\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)/.exec(declared);
+  if (!limits) return null;
+  const [precision, scale] = [Number(limits[1]), Number(limits[2] ?? 0)];
+  return precision <= 15 && scale <= precision ? { precision, scale } : null;
+}
