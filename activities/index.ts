@@ -23,7 +23,7 @@ import { cutOver } from '../src/engine/cutover.ts';
 import type { Endpoints } from '../src/engine/endpoints.ts';
 import { cleanSource, finishMigration } from '../src/engine/finish.ts';
 import { planSource } from '../src/engine/plan-source.ts';
-import { summarise } from '../src/engine/plan-text.ts';
+import { summarise } from '../src/engine/plan-summary.ts';
 import { replayLoop, reverseLoop, type LoopEnd } from '../src/engine/replay-loop.ts';
 import { moveWritesBack } from '../src/engine/rollback.ts';
 import { resetRouting, setRouting, startCapture } from '../src/engine/source-control.ts';

@@ -254,6 +254,8 @@ export interface Plan {
   /** Fingerprint of the source's schema at planning time, our own objects left out. */
   fingerprint: string;
   sourceBytes: number;
+  /** Time that reading every row took, ms. */
+  censusMs: number;
   tables: TablePlan[];
   blockers: Finding[];
   notices: Finding[];

@@ -223,6 +223,9 @@ describe('plan', () => {
         blockers: unknown[];
       };
       expect(json).toMatchObject({ tables: [{ name: 'users', rows: 2 }], blockers: [] });
+      const other = await crossfade([...args, '--table', 'nobody']);
+      expect(other.status).toBe(2);
+      expectOneLine(other, '--table nobody: the source has no table of this name');
       db.exec(`CREATE TRIGGER own AFTER INSERT ON users BEGIN SELECT 1; END`);
       const refused = await crossfade(args);
       expect(refused.status).toBe(3);

@@ -68,7 +68,9 @@ async function planOnce(
   const schema = withoutSkipped(whole, overrides);
   reportSkipped(whole, overrides, findings);
   reportSchema(db, schema, findings);
+  const started = performance.now();
   const facts = await census(db, schema, overrides, findings, onProgress);
+  const censusMs = Math.round(performance.now() - started);
   const tables = schema.tables.filter((table) => facts.has(table.name));
 
   const keys = resolveForeignKeys(tables, overrides.skipped, findings);
@@ -123,6 +125,7 @@ async function planOnce(
     fingerprint,
     sourceBytes:
       Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true })),
+    censusMs,
     tables: plans,
     blockers: findings.blockers,
     notices: findings.notices,

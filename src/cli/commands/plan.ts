@@ -1,11 +1,17 @@
 /** `crossfade plan`: what would be done. */
 import type { Command } from 'commander';
+import type { Plan } from '../../contract.ts';
 import { databasesOf, withDatabases, type DatabaseOptions } from '../options.ts';
 import type { Action } from '../program.ts';
+import { CrossfadeError } from '../../errors.ts';
+import { widthOf } from '../view/format.ts';
+import { renderPlan } from '../view/plan.ts';
 import { settingsOf, withSettings, type SettingsOptions } from '../settings.ts';
 
 interface Options extends DatabaseOptions, SettingsOptions {
   json?: boolean;
+  all?: boolean;
+  table?: string;
 }
 
 const REFUSED = 3;
@@ -17,6 +23,8 @@ export function addPlan(program: Command, action: Action): void {
   )
     .description('Show what a migration would do, and what stands against it. Changes nothing.')
     .option('--json', 'the whole plan as JSON')
+    .option('--all', 'every table and notice in full, however many there are')
+    .option('--table <name>', 'this table alone')
     .addHelpText(
       'after',
       `
@@ -30,11 +38,26 @@ Example:
         const { sourcePath, targetUrl } = databasesOf(options, io.env);
         const { policies, overrides } = await settingsOf(options, io);
         const { planSource } = await import('../../engine/plan-source.ts');
-        const { renderPlan } = await import('../../engine/plan-text.ts');
         // No migration has an empty name: whatever is under way in either database is another one.
         const plan = await planSource({ sourcePath, targetUrl }, '', { policies, overrides });
-        io.stdout.write(options.json === true ? `${JSON.stringify(plan, null, 2)}\n` : renderPlan(plan));
+        const view = {
+          width: widthOf(io.stdout),
+          ...(options.all === true ? { all: true } : {}),
+          ...(options.table === undefined ? {} : { table: tableOf(plan, options.table) }),
+        };
+        io.stdout.write(
+          options.json === true ? `${JSON.stringify(plan, null, 2)}\n` : renderPlan(plan, view),
+        );
         return plan.blockers.length > 0 ? REFUSED : 0;
       }),
     );
+}
+
+/** @throws CrossfadeError InvalidInput where the plan has no such table */
+function tableOf({ tables }: Plan, name: string): string {
+  if (tables.some((table) => table.name.toLowerCase() === name.toLowerCase())) return name;
+  throw new CrossfadeError(
+    'InvalidInput',
+    `--table ${name}: the source has no table of this name that is copied`,
+  );
 }
