@@ -213,7 +213,7 @@ describe('renderScreen', () => {
       60,
     );
     const words = text.replaceAll(/[│\s]+/g, ' ');
-    expect(words).toContain(`copyRows, attempt 3: ${message}`);
+    expect(words).toContain(`copyRows failed and is tried again (attempt 3): ${message}`);
   });
 
   it('shows the address of the workflow whole, whatever the width', () => {
@@ -226,7 +226,52 @@ describe('renderScreen', () => {
     const paused = renderScreen(snapshot('copy', { paused: true, waitingFor: 'an approval' }), 80);
     expect(paused).toContain('paused: crossfade resume migrate-shop');
     expect(paused).toContain('waiting for an approval');
+    expect(paused).toContain('· crossfade approve migrate-shop, or crossfade abort migrate-shop');
     expect(renderScreen(everything.at(-1)!, 80)).toContain('waiting for a worker');
+  });
+
+  it('says what comes next where a stage did not pass, and once only', () => {
+    const stage = { percent: 50, startedAt: at(70), figures: gate };
+    const shown = (verdict: 'hold' | 'breach', status: Partial<MigrationStatus> = {}): string => {
+      const reason = 'gate at 50 %: slow';
+      const stages = [{ ...stage, decision: { verdict, reasons: ['slow'] } }];
+      const text = renderScreen(snapshot('shift', { readPercent: 10, reason, stages, ...status }), 100);
+      return text.replaceAll(/[│\s]+/g, ' ');
+    };
+    expect(shown('breach')).toContain(
+      "stepped back to 10 % of the reads; 50 % is tried again after a stage's time",
+    );
+    expect(shown('breach')).not.toContain('gate at 50 %: slow');
+    expect(shown('hold')).toContain('crossfade approve migrate-shop lets it pass');
+    const waiting = shown('breach', {
+      waitingFor: '"approve" to try again, because of the gate at 50 %: slow',
+    });
+    expect(waiting.split('gate at 50 %: slow')).toHaveLength(2);
+    expect(waiting).not.toContain('stepped back');
+  });
+
+  it.each([
+    ['source', 'blocks the cutover'],
+    ['target', 'stands against a roll-back'],
+  ] as const)('shows rows in quarantine while the %s is primary', (primary, effect) => {
+    const text = renderScreen(
+      snapshot('soak', { primary }, { progress: [{ ...replay, quarantined: 1 }] }),
+      100,
+    );
+    expect(text).toContain(`1 row set aside, which ${effect} until they are changed`);
+  });
+
+  it('says during the soak that the way back is open', () => {
+    expect(renderScreen(snapshot('soak', { primary: 'target' }), 100)).toContain(
+      'the way back is open: crossfade abort migrate-shop brings every write back to SQLite',
+    );
+  });
+
+  it('shows what the activities report where nobody answers for the workflow', () => {
+    const text = renderScreen({ ...everything.at(-1)!, progress: [copy, replay], taskQueue: 'orders' }, 100);
+    expect(text).toContain('copy: 250,000 of 1,000,000 rows · now analytics');
+    expect(text).toContain('replay: lag 0.35 s · 1,234 changes replayed');
+    expect(text).toContain('no worker on queue "orders" answers; it goes on when one runs: crossfade worker');
   });
 
   it('shows a roll-back and its steps', () => {
@@ -237,7 +282,7 @@ describe('renderScreen', () => {
       }),
       80,
     );
-    expect(text).toContain('rolling back: tea');
+    expect(text).toContain('rolled back: tea');
     expect(text).toContain('· reads: all on the source');
     expect(text).toContain('rolled back');
   });
@@ -292,18 +337,20 @@ describe('PlainPrinter', () => {
       snapshot('shift', { paused: true }),
       snapshot('shift', { paused: false }),
       snapshot('shift', {}, { retrying: [{ activity: 'replayChanges', attempt: 2, message: 'gone' }] }),
-      snapshot('shift', {}, { unanswered: true }),
+      snapshot('shift', {}, { unanswered: true, taskQueue: 'crossfade' }),
+      snapshot('shift', {}, { progress: [{ ...replay, quarantined: 2 }] }),
       snapshot('shift', { rollback: { reason: 'tea', steps: ['one'] } }),
       snapshot('shift', { rollback: { reason: 'tea', steps: ['one', 'two'] } }),
     ]).map((line) => line.slice(10));
-    expect(lines.slice(-10)).toEqual([
+    expect(lines.slice(-11)).toEqual([
       '10 % of reads on PostgreSQL',
       'gate at 10 %: breach: slow; late',
       '0 % of reads on PostgreSQL',
       'paused',
       'resumed',
       'replayChanges failed and is tried again (attempt 2): gone',
-      'no worker answers; it goes on when one runs',
+      'no worker on queue "crossfade" answers; it goes on when one runs: crossfade worker',
+      '2 rows set aside, which blocks the cutover until they are changed',
       'rolling back: tea',
       '  one',
       '  two',

@@ -46,10 +46,10 @@ Example:
             else write(linesOf(all));
             return 0;
           }
-          const { snapshot, running, taskQueue } = await takeSnapshot(client, workflowId, {
+          const { snapshot, running } = await takeSnapshot(client, workflowId, {
             ...(uiUrl === undefined ? {} : { uiUrl: workflowUrl(uiUrl, namespace, workflowId) }),
           });
-          const { status, progress, retrying } = snapshot;
+          const { status, progress, retrying, taskQueue } = snapshot;
           const schedules = status === undefined ? all : schedulesOf(all, { ...status, taskQueue });
           if (options.json === true) {
             writeJson({ workflowId, running, status, progress, retrying, schedules });

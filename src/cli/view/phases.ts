@@ -9,6 +9,7 @@ const NAMES: Partial<Record<Phase, string>> = {
   capture: 'start capture',
   indexes: 'create indexes',
   shift: 'shift reads',
+  'foreign-keys': 'foreign keys',
   cutover: 'cut over',
 };
 const NAME_WIDTH = 15;
@@ -73,6 +74,22 @@ function doneDetail(phase: Phase, status: MigrationStatus): string {
   if (phase === 'shift') return `${stages.map(({ percent: share }) => share).join(' → ')} %`;
   if (phase === 'cutover' && cutover !== undefined) return `writes paused for ${count(cutover.pauseMs)} ms`;
   return '';
+}
+
+/** How far the activities are that run, where no workflow answers for its phases. */
+export function progressLines({ progress }: Snapshot): string[] {
+  return progress.map((one) => {
+    switch (one.kind) {
+      case 'copy':
+        return `copy: ${count(one.rows)} of ${counted(one.rowsTotal, 'row')} · now ${one.table}`;
+      case 'verify':
+        return `verify: ${count(one.rows)} of ${counted(one.rowsTotal, 'row')} compared · now ${one.table}`;
+      case 'replay':
+        return `replay: lag ${duration(one.lagMs)} · ${counted(one.changes, 'change')} replayed`;
+      case 'backup':
+        return `back up: ${bytes(one.bytes)}`;
+    }
+  });
 }
 
 /** How far the phase is that runs; further lines stand below the first. */

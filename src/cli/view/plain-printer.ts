@@ -1,6 +1,7 @@
 /** The run as lines, for logs and pipes: one when something changes, and one every few seconds otherwise. */
 import type { MigrationStatus } from '../../contract.ts';
-import { bytes, count, counted, duration, percent } from './format.ts';
+import { bytes, count, duration, percent } from './format.ts';
+import { asideText, retryText, rollbackText, unansweredText } from './notes.ts';
 import { phaseName } from './phases.ts';
 import { progressOf, type Snapshot } from './snapshot.ts';
 
@@ -24,15 +25,9 @@ export class PlainPrinter {
     this.#startedAt ??= first === undefined ? now : Date.parse(first);
     if (snapshot.uiUrl !== undefined)
       this.#once(now, 'url', `workflow ${snapshot.workflowId}: ${snapshot.uiUrl}`);
-    if (snapshot.unanswered) this.#once(now, 'worker', 'no worker answers; it goes on when one runs');
+    if (snapshot.unanswered) this.#once(now, 'worker', unansweredText(snapshot));
     else this.#said.delete('worker');
-    for (const { activity, attempt, message } of snapshot.retrying) {
-      this.#once(
-        now,
-        `retry ${activity}`,
-        `${activity} failed and is tried again (attempt ${attempt}): ${message}`,
-      );
-    }
+    for (const one of snapshot.retrying) this.#once(now, `retry ${one.activity}`, retryText(one));
     this.#setAside(snapshot);
     if (status === undefined) return;
     this.#changes(status, now);
@@ -50,7 +45,7 @@ export class PlainPrinter {
     const text =
       replay.quarantined === 0
         ? 'no row is set aside any more'
-        : `${counted(replay.quarantined, 'row')} set aside, which blocks the cutover until they are changed${rows}`;
+        : `${asideText(replay.quarantined, snapshot)}${rows}`;
     this.#once(snapshot.now, 'quarantine', text);
   }
 
@@ -79,7 +74,7 @@ export class PlainPrinter {
     if (status.waitingFor !== undefined) this.#once(now, 'waiting', `waiting for ${status.waitingFor}`);
     else this.#said.delete('waiting');
     if (status.rollback !== undefined) {
-      this.#once(now, 'rollback', `rolling back: ${status.rollback.reason}`);
+      this.#once(now, 'rollback', rollbackText(true, status.rollback.reason));
       status.rollback.steps.forEach((step, index) => this.#once(now, `step ${index}`, `  ${step}`));
     }
   }

@@ -8,8 +8,9 @@ import {
   type TrafficSnapshot,
 } from '../../contract.ts';
 import { box, labelled } from './box.ts';
-import { bar, count, counted, duration, gateText, latency, plain, wrap, type Paint } from './format.ts';
-import { phaseLines } from './phases.ts';
+import { bar, count, counted, duration, gateText, latency, plain, type Paint } from './format.ts';
+import { noteLines } from './notes.ts';
+import { phaseLines, progressLines } from './phases.ts';
 import { progressOf, type Snapshot } from './snapshot.ts';
 
 const MIN_WIDTH = 60;
@@ -32,7 +33,7 @@ export function renderScreen(snapshot: Snapshot, width: number, paint: Paint = p
   const title = `${paint(['bold', 'cyan'], 'crossfade')} ${snapshot.title ?? titleOf(snapshot)}`;
   const sections =
     status === undefined
-      ? [[snapshot.unanswered ? 'waiting for a worker …' : 'starting …']]
+      ? [[snapshot.unanswered ? 'waiting for a worker …' : 'starting …'], progressLines(snapshot)]
       : [phaseLines(snapshot, status, inner, paint), stateLines(snapshot, status, paint)];
   sections.push(noteLines(snapshot, inner, paint), snapshot.extra ?? []);
   const frame = box(title, stateOf(snapshot, paint), sections, cells, paint);
@@ -127,35 +128,6 @@ function trafficLines(traffic: TrafficSnapshot, paint: Paint): string[] {
     lines.push(
       labelled('', paint('yellow', `dual_write_failure × ${count(traffic.dualWriteFailures)}`), paint),
     );
-  }
-  return lines;
-}
-
-/** What needs a person's eye; nothing of it is cut. */
-function noteLines(snapshot: Snapshot, width: number, paint: Paint): string[] {
-  const { status, retrying, unanswered, workflowId } = snapshot;
-  const lines: string[] = [];
-  const note = (colour: 'yellow' | 'red', text: string): void => {
-    for (const line of wrap(text, width)) lines.push(paint(colour, line));
-  };
-  if (status?.paused === true) note('yellow', `paused: crossfade resume ${workflowId}`);
-  if (status?.waitingFor !== undefined) note('yellow', `waiting for ${status.waitingFor}`);
-  for (const { activity, attempt, message } of retrying)
-    note('red', `${activity}, attempt ${attempt}: ${message}`);
-  const replay = progressOf(snapshot, 'replay');
-  if (replay !== undefined && replay.quarantined > 0) {
-    note(
-      'red',
-      `${counted(replay.quarantined, 'row')} set aside, which blocks the cutover until they are changed:`,
-    );
-    for (const row of replay.quarantine ?? []) note('red', `· ${row}`);
-  }
-  if (unanswered && status !== undefined) note('yellow', 'no worker answers; it goes on when one runs');
-  if (status?.rollback !== undefined) {
-    note('yellow', `rolling back: ${status.rollback.reason}`);
-    for (const step of status.rollback.steps) note('yellow', `· ${step}`);
-  } else if (status?.reason !== undefined) {
-    note('red', status.reason);
   }
   return lines;
 }

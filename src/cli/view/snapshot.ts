@@ -11,6 +11,8 @@ export interface Snapshot {
   retrying: { activity: string; attempt: number; message: string }[];
   /** True where nobody answers the query: no worker runs. */
   unanswered: boolean;
+  /** Of the workflow's worker. */
+  taskQueue?: string;
   traffic?: TrafficSnapshot;
   /** How far the target is behind the source, ms. */
   lagMs?: number;

@@ -75,7 +75,7 @@ export async function takeSnapshot(
   client: Client,
   workflowId: string,
   options: Pick<WatchOptions, 'traffic' | 'extra' | 'title' | 'uiUrl'>,
-): Promise<{ snapshot: Snapshot; running: boolean; taskQueue: string }> {
+): Promise<{ snapshot: Snapshot & { taskQueue: string }; running: boolean }> {
   const description = await describe(client, workflowId);
   const { name } = description.status;
   const running = name === 'RUNNING' || name === 'PAUSED' || name === 'CONTINUED_AS_NEW';
@@ -86,8 +86,9 @@ export async function takeSnapshot(
       ? answer
       : { ...answer, outcome: 'failed', reason: terminated(workflowId) };
   const traffic = running ? await options.traffic?.().catch(() => undefined) : undefined;
-  const snapshot: Snapshot = {
+  const snapshot = {
     workflowId,
+    taskQueue: description.taskQueue,
     ...(status === undefined ? {} : { status }),
     ...pendingOf(description),
     unanswered: running && status === undefined,
@@ -97,7 +98,7 @@ export async function takeSnapshot(
     ...(options.extra === undefined ? {} : { extra: options.extra() }),
     now: Date.now(),
   };
-  return { snapshot, running, taskQueue: description.taskQueue };
+  return { snapshot, running };
 }
 
 async function describe(client: Client, workflowId: string): Promise<WorkflowExecutionDescription> {
