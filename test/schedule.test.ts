@@ -1,7 +1,12 @@
 /** `crossfade schedule` against a real Temporal server and a migration that waits between its phases. */
 import type { WorkflowHandle } from '@temporalio/client';
 import type { MigrationStatus } from '../src/contract.ts';
-import { readSchedule, readSchedules, type ScheduleStatus } from '../src/cli/schedule-status.ts';
+import {
+  readSchedule,
+  readSchedules,
+  type EndedRun,
+  type ScheduleStatus,
+} from '../src/cli/schedule-status.ts';
 import { bundleWorkflows, createWorkers, type RunningWorkers } from '../src/worker.ts';
 import { runCommand, type Result } from './support/command-line.ts';
 import { eventually } from './support/eventually.ts';
@@ -55,22 +60,27 @@ async function schedule(...argv: string[]): Promise<string> {
 }
 
 /** The schedule once a run later than `after` has ended. */
-async function ended(id: string, after = ''): Promise<ScheduleStatus & { last: object }> {
+async function ended(id: string, after = ''): Promise<ScheduleStatus & { last: EndedRun }> {
   let found: ScheduleStatus | undefined;
   await eventually(`a run of ${id} has ended`, async () => {
     found = await readSchedule(namespace.client, id);
     return found.last !== undefined && found.last.startedAt > after;
   });
-  return found as ScheduleStatus & { last: object };
+  return found as ScheduleStatus & { last: EndedRun };
 }
 
 it('creates, runs, shows, changes and deletes the one schedule of a source', async () => {
   expect(await schedule('--every', '1h', '--now')).toMatch(
     /verify-shop: created\n.*asked to run now\n.*shop against pg, every row, every 1h/,
   );
+  const { typedSearchAttributes } = await migration.describe();
+  expect(typedSearchAttributes.get({ name: 'CrossfadeVerdict', type: 'KEYWORD' })).toBe('equal');
   const first = await ended('verify-shop');
   expect(first).toMatchObject({ everyMs: 3_600_000, paused: false, last: { verdict: 'equal', rows: 3 } });
   expect(Date.parse(first.next!) % 3_600_000).toBe(0);
+  const watched = await crossfade('watch', first.last.workflowId, '--plain');
+  const out = expect.stringContaining('the databases agree: 3 rows');
+  expect(watched).toEqual({ status: 0, out, err: '' });
   expect(await schedule('--show')).toMatch(/✔ equal: 3 rows, \d\.\d+ s ago/);
   const { schedules } = JSON.parse(await schedule('--json')) as { schedules: ScheduleStatus[] };
   expect(schedules).toEqual([first]);
@@ -102,18 +112,21 @@ it('fails the run where the databases differ, and says so in the status', async 
   await tamper(databases.target, ['item'], `UPDATE item SET name = 'Niklaus' WHERE id = 3`);
   try {
     await schedule('--now', '--id', 'nightly');
-    const { last } = await ended('nightly', before.last!.startedAt);
-    const message = expect.stringMatching(/differ: 1 of 3 rows; first: item 3 .*Edsger.*Niklaus/);
+    const { last } = await ended('nightly', before.last.startedAt);
+    const message = expect.stringMatching(/the databases differ: 1 .*; first: item 3 .*Edsger.*Niklaus/);
     expect(last).toMatchObject({ verdict: 'different', rows: 3, mismatches: 1, message });
-    const run = namespace.client.workflow.getHandle(last!.workflowId, last!.runId);
+    const run = namespace.client.workflow.getHandle(last.workflowId, last.runId);
     expect((await run.describe()).status.name).toBe('FAILED');
 
     const { out, status } = await crossfade('status', 'migrate-shop');
     expect(status).toBe(0);
     expect(out.replace(/[│\s]+/g, ' ')).toMatch(
-      /✖ DIFFERENT, .* ago: the databases differ: 1 of 3 rows; first: item 3/,
+      /✖ DIFFERENT, .* ago: the databases differ: 1 .*; first: item 3/,
     );
     const json = JSON.parse((await crossfade('status', '--json')).out) as object;
+    // The run itself is shown as well, without a worker's help.
+    const of = await crossfade('status', last.workflowId);
+    expect(of.err).toMatch(/^crossfade: the databases differ: 1 .*\n$/);
     expect(json).toMatchObject({
       workflowId: 'migrate-shop',
       running: true,

@@ -91,7 +91,7 @@ it('is registered by the worker and set by each run, so that lists find it', asy
     expect(failure).toMatchObject({
       type: 'Mismatch',
       message: expect.stringMatching(
-        /differ: 1 of 3 rows; first: item 3 differs, column name: .*Edsger.*Niklaus/,
+        /the databases differ: 1 .*; first: item 3 differs, column name: .*Edsger.*Niklaus/,
       ),
       details: [{ equal: false, mismatchCount: 1 }],
     });

@@ -1,7 +1,9 @@
 /** Shows a migration until it ends, and says how it ended. */
 import { writeFile } from 'node:fs/promises';
 import type { Client } from '@temporalio/client';
+import type { Verdict } from '../contract.ts';
 import { CrossfadeError, messageOf } from '../errors.ts';
+import { verdictLine } from '../verdict-text.ts';
 import type { Ending } from './ending.ts';
 import type { Io } from './io.ts';
 import { paintFor, widthOf } from './view/format.ts';
@@ -43,11 +45,12 @@ export async function follow(
   }
 }
 
-/** Prints the report, or why there is none. @returns the exit status */
+/** Prints the report, or the verdict, or why there is none. @returns the exit status */
 export async function conclude(io: Io, ending: Ending, reportFile: string | undefined): Promise<number> {
   if (ending.report !== undefined) {
     io.stdout.write(`${renderReport(ending.report, widthOf(io.stdout), paintFor(io.stdout, io.env))}\n`);
   }
+  if (isVerdict(ending.result)) io.stdout.write(`${verdictLine(ending.result)}\n`);
   if (ending.message !== undefined) io.stderr.write(`crossfade: ${ending.message}\n`);
   if (reportFile !== undefined) {
     const content = ending.report ?? { outcome: 'failed', reason: ending.message };
@@ -62,4 +65,8 @@ export async function conclude(io: Io, ending: Ending, reportFile: string | unde
     }
   }
   return ending.exit;
+}
+
+function isVerdict(value: unknown): value is Verdict {
+  return typeof value === 'object' && value !== null && 'mismatchCount' in value;
 }

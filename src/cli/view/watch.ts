@@ -13,6 +13,7 @@ import { statusQuery } from '../../../workflows/messages.ts';
 import type { MigrationStatus, Progress, TrafficSnapshot } from '../../contract.ts';
 import { CrossfadeError, messageOf } from '../../errors.ts';
 import { endingOf, terminated, type Ending } from '../ending.ts';
+import { SCHEDULED_WORKFLOW } from '../schedules.ts';
 import type { Snapshot } from './snapshot.ts';
 
 export interface WatchOptions {
@@ -79,7 +80,9 @@ export async function takeSnapshot(
   const description = await describe(client, workflowId);
   const { name } = description.status;
   const running = name === 'RUNNING' || name === 'PAUSED' || name === 'CONTINUED_AS_NEW';
-  const answer = await askStatus(client, workflowId);
+  // The other workflow has no status to be asked for: its result says everything.
+  const answers = description.type !== SCHEDULED_WORKFLOW;
+  const answer = answers ? await askStatus(client, workflowId) : undefined;
   // A workflow that was terminated still answers as it stood.
   const status: MigrationStatus | undefined =
     running || answer?.outcome !== 'running'
@@ -91,7 +94,7 @@ export async function takeSnapshot(
     taskQueue: description.taskQueue,
     ...(status === undefined ? {} : { status }),
     ...pendingOf(description),
-    unanswered: running && status === undefined,
+    unanswered: running && answers && status === undefined,
     ...(traffic === undefined ? {} : { traffic }),
     ...(options.uiUrl === undefined ? {} : { uiUrl: options.uiUrl }),
     ...(options.title === undefined ? {} : { title: options.title }),
