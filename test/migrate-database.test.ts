@@ -166,6 +166,27 @@ describe('migrateDatabase', () => {
     expect(scenario.leftInSource()).toEqual([]);
   });
 
+  it('ends as refused by the plan, with nothing created anywhere and a report of bounded size', async () => {
+    const { app, target } = scenario.databases;
+    for (let i = 0; i < 12; i++) {
+      app.exec(`CREATE TRIGGER own${i} AFTER INSERT ON event BEGIN SELECT '${'long '.repeat(1_000)}'; END`);
+    }
+    const handle = await scenario.start(FAST);
+    const { type, message, report } = await failureOf(handle.result());
+    expect(type).toBe('PlanRefused');
+    expect(message).toContain('trigger "own0" on "event"');
+    expect(report).toMatchObject({ outcome: 'refused', plan: { blockerCount: 12 } });
+    expect(report.plan.blockers).toHaveLength(10);
+    expect(JSON.stringify(report).length).toBeLessThan(20_000);
+    expect(report.rollback).toBeUndefined();
+    expect(scenario.leftInSource()).toEqual([]);
+    const { rows } = await target.query(
+      `SELECT nspname AS name FROM pg_namespace WHERE nspname = 'crossfade'
+       UNION ALL SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace`,
+    );
+    expect(rows).toEqual([]);
+  });
+
   it('verifies on its own, and fails visibly where the databases differ', async () => {
     scenario.startTraffic();
     const handle = await scenario.start({ ...FAST, soakMs: 600_000 });

@@ -66,8 +66,8 @@ describe('the plan as text', () => {
       INSERT INTO users VALUES (1, 'a@b', 1); INSERT INTO posts VALUES (1, 1, 'x'), (2, NULL, NULL)`);
     expect(renderPlan({ ...plan, censusMs: 4_000 }, { width: 120 }))
       .toBe(`3 tables, 3 rows, ${(plan.sourceBytes / 1000).toFixed(1)} kB, 1 blocker, 2 notices
-Expected: 12 s to copy and verify, estimated as 3 times what this census took; then the stages of the reads, and the
-soak.
+Expected: 16 s to copy, index and verify, estimated as 4 times what this census took; then the stages of the reads, and
+the soak.
 
 log (0 rows, key rowid)
   line                      text NOT NULL    no values yet; no declared type

@@ -15,8 +15,8 @@ export interface PlanView {
 const TABLES_IN_FULL = 20;
 /** Findings of one kind that are told in full. */
 const OF_ONE_KIND = 5;
-/** Copy and verification take about three times the census: measured, and said with the estimate. */
-const TIMES_CENSUS = 3;
+/** Copy, indexes and verification of a million rows in eleven columns took 3.7 times their census. */
+const TIMES_CENSUS = 4;
 
 /** @returns text that ends with the verdict and a newline */
 export function renderPlan(plan: Plan, view: PlanView): string {
@@ -61,7 +61,7 @@ function summaryLines(plan: Plan, width: number): string[] {
   return [
     facts.join(', '),
     ...wrap(
-      `Expected: ${duration(plan.censusMs * TIMES_CENSUS)} to copy and verify, estimated as ${TIMES_CENSUS} times what this census took; then the stages of the reads, and the soak.`,
+      `Expected: ${duration(plan.censusMs * TIMES_CENSUS)} to copy, index and verify, estimated as ${TIMES_CENSUS} times what this census took; then the stages of the reads, and the soak.`,
       width,
     ),
   ];
