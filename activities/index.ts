@@ -10,6 +10,7 @@ import type {
   RollbackInput,
   Verdict,
   VerifyInput,
+  ViewsReport,
 } from '../src/contract.ts';
 import { CrossfadeError } from '../src/errors.ts';
 import { connectTarget } from '../src/databases/postgres/connection.ts';
@@ -28,7 +29,8 @@ import { replayLoop, reverseLoop, type LoopEnd } from '../src/engine/replay-loop
 import { moveWritesBack } from '../src/engine/rollback.ts';
 import { resetRouting, setRouting, startCapture } from '../src/engine/source-control.ts';
 import { readPlan } from '../src/engine/store.ts';
-import { addForeignKeys, createIndexes, createTables, leaveTarget } from '../src/engine/target-schema.ts';
+import { createIndexes } from '../src/engine/target-indexes.ts';
+import { addForeignKeys, createTables, leaveTarget } from '../src/engine/target-schema.ts';
 import { stageFigures } from '../src/engine/traffic.ts';
 import { awaitCatchUp, verifyRecent, verifyStep } from '../src/engine/verify-step.ts';
 import { verifyDatabases } from '../src/engine/verify.ts';
@@ -135,8 +137,8 @@ export function createActivities(dependencies: ActivityDependencies) {
     awaitCatchUp: (step: Step, maxLagMs: number): Promise<void> =>
       runWhole(({ signal }) => awaitCatchUp(endpointsOf(step), maxLagMs, leaseOf('control', step), signal)),
 
-    createIndexes: (step: Step): Promise<void> =>
-      run(() => createIndexes(endpointsOf(step), leaseOf('control', step), () => undefined)),
+    createIndexes: (step: Step): Promise<ViewsReport> =>
+      run(({ signal }) => createIndexes(endpointsOf(step), leaseOf('control', step), signal)),
 
     verifyMigration: (step: Step, verify: MigrationInput['verify']): Promise<Verdict> =>
       runWhole((running) =>

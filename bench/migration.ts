@@ -6,7 +6,8 @@ import { beginMigration } from '../src/engine/begin.ts';
 import type { Endpoints } from '../src/engine/endpoints.ts';
 import { cleanSource } from '../src/engine/finish.ts';
 import { startCapture } from '../src/engine/source-control.ts';
-import { createIndexes, createTables } from '../src/engine/target-schema.ts';
+import { createIndexes } from '../src/engine/target-indexes.ts';
+import { createTables } from '../src/engine/target-schema.ts';
 import type { Source } from './bench.ts';
 import type { CatchUpInput } from './tasks/catch-up.ts';
 import type { CopyInput } from './tasks/copy.ts';
@@ -43,7 +44,7 @@ export class BenchMigration {
   }
 
   async index(): Promise<void> {
-    await createIndexes(this.endpoints, this.#lease('control'), () => undefined);
+    await createIndexes(this.endpoints, this.#lease('control'), this.#signal);
   }
 
   /** Replays what the log holds. Result: changes applied. */

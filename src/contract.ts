@@ -238,6 +238,19 @@ export interface TablePlan {
   triggers: { name: string; sql: string }[];
 }
 
+/** A view that is tried on the target once the rows are there, and kept if it returns the same ones. */
+export interface ViewPlan {
+  name: string;
+  /** Name on the target; the same where absent. */
+  targetName?: string;
+  /** In order. `approximate`: adds reals up, whose last digits depend on the order of the rows on either database. */
+  columns: { name: string; targetName?: string; approximate?: true }[];
+  /** The SELECT, as SQL for the target. */
+  selectSql: string;
+  /** Ids of the tables that it reads, through other views as well. */
+  tables: number[];
+}
+
 export interface Finding {
   /** Stable word for the kind of finding, e.g. `no-key`, `mixed-classes`, `application-trigger`. */
   code: string;
@@ -257,8 +270,18 @@ export interface Plan {
   /** Time that reading every row took, ms. */
   censusMs: number;
   tables: TablePlan[];
+  /** Each after those that it reads; absent where there are none. */
+  views?: ViewPlan[];
   blockers: Finding[];
   notices: Finding[];
+}
+
+/** What became of the planned views. */
+export interface ViewsReport {
+  created: number;
+  leftOutCount: number;
+  /** The first ten. */
+  leftOut: Finding[];
 }
 
 /** What of a plan travels through Temporal: its size does not grow with columns or rows. */
@@ -382,6 +405,7 @@ export interface MigrationStatus {
   plan?: PlanSummary;
   backup?: { path: string; bytes: number };
   copy?: CopyReport;
+  views?: ViewsReport;
   verdict?: Verdict;
   stages: StageRecord[];
   cutover?: CutoverReport;
@@ -425,6 +449,7 @@ export interface MigrationReport {
   plan: PlanSummary;
   backup?: { path: string; bytes: number };
   copy?: CopyReport;
+  views?: ViewsReport;
   verdict?: Verdict;
   stages: StageRecord[];
   cutover?: CutoverReport;

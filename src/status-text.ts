@@ -36,6 +36,10 @@ function detail(status: MigrationStatus, phase: string): string {
       return status.copy === undefined
         ? ''
         : ` — ${status.copy.rows} rows in ${(status.copy.ms / 1000).toFixed(1)} s`;
+    case 'indexes':
+      return status.views === undefined || status.views.created + status.views.leftOutCount === 0
+        ? ''
+        : ` — ${status.views.created} views, ${status.views.leftOutCount} left out`;
     case 'verify':
       return status.verdict === undefined
         ? ''

@@ -119,7 +119,6 @@ describe('notices', () => {
         'nocase-column t.a',
         'nocase-index t',
         'rtrim-index t',
-        'view v',
       ].sort(),
     );
   });

@@ -2,7 +2,8 @@ import Database from 'better-sqlite3';
 import pg from 'pg';
 import type { Plan } from '../src/contract.ts';
 import { createIndexSql, createTableSql } from '../src/databases/postgres/ddl.ts';
-import { translateCondition, translateValue, type ColumnType } from '../src/engine/expressions.ts';
+import type { ColumnType } from '../src/engine/expression-parser.ts';
+import { translateCondition, translateValue } from '../src/engine/expressions.ts';
 import { brief, planOf, seededRandom, table } from './support/plan.ts';
 import { createTestDatabase, type TestDatabase } from './support/postgres.ts';
 
@@ -67,7 +68,7 @@ describe('expressions', () => {
     { name: 'a', kind: 'text', collation: 'BINARY' },
     { name: 'B b', kind: 'bigint', collation: 'BINARY' },
     { name: 'f', kind: 'boolean', collation: 'BINARY' },
-    { name: 'at', kind: 'timestamp', collation: 'BINARY' },
+    { name: 'at', kind: 'timestamp', collation: 'BINARY', affinity: 'NUMERIC' },
     { name: 'd', kind: 'double', collation: 'BINARY' },
     { name: 'n', kind: 'numeric', collation: 'BINARY' },
     { name: 'x', kind: 'bytea', collation: 'BINARY' },
@@ -86,7 +87,6 @@ describe('expressions', () => {
     `nc = 'x'`,
     `a < nc`,
     `at = '2024'`,
-    `at > '2024-02-30 00:00:00'`,
     `a = "x"`,
     `a = NULL`,
     `id IN (SELECT 1)`,

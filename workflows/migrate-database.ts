@@ -6,6 +6,7 @@ import type {
   MigrationInput,
   MigrationReport,
   StageRecord,
+  ViewsReport,
 } from '../src/contract.ts';
 import { judgeStage } from '../src/gates.ts';
 import { verdictLine } from '../src/verdict-text.ts';
@@ -141,7 +142,12 @@ class Migration {
   }
 
   private async createIndexes(): Promise<void> {
-    await this.long.createIndexes.executeWithOptions({ summary: 'build indexes' }, [this.run.step()]);
+    const views: ViewsReport | undefined = await this.long.createIndexes.executeWithOptions(
+      { summary: 'build indexes' },
+      [this.run.step()],
+    );
+    // Undefined in runs whose step was taken before it knew views.
+    if (views !== undefined) this.run.status.views = views;
   }
 
   private async verify(): Promise<void> {

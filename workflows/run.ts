@@ -214,6 +214,7 @@ export class Run {
       },
       ...(status.backup === undefined ? {} : { backup: status.backup }),
       ...(status.copy === undefined ? {} : { copy: status.copy }),
+      ...(status.views === undefined ? {} : { views: status.views }),
       ...(status.verdict === undefined ? {} : { verdict: status.verdict }),
       stages: status.stages,
       ...(status.cutover === undefined ? {} : { cutover: status.cutover }),

@@ -5,7 +5,8 @@ import type { Affinity } from '../databases/sqlite/affinity.ts';
 import { closing, isKeyword, isOperator, splitTopLevel, type Token } from '../databases/sqlite/tokens.ts';
 import { called, type Call } from './expression-functions.ts';
 import { madeText, Uncertain, value, type Node, type ValueNode } from './expression-nodes.ts';
-import { translateDefault, type ColumnLookup } from './expressions.ts';
+import type { ColumnLookup } from './expression-parser.ts';
+import { translateDefault } from './expressions.ts';
 
 /** SQLite's "now" is the time of the statement, in UTC, without fractions where the form has none. */
 const NOW = `(statement_timestamp() AT TIME ZONE 'UTC')`;

@@ -2,7 +2,7 @@
 import type { ColumnPlan } from '../contract.ts';
 import { nameOnTarget } from '../databases/postgres/names.ts';
 import type { SourceTable } from '../databases/sqlite/schema.ts';
-import type { ColumnLookup } from './expressions.ts';
+import type { ColumnLookup } from './expression-parser.ts';
 
 export function lookupOf(table: SourceTable, columns: ColumnPlan[]): ColumnLookup {
   return (name) => {

@@ -1,6 +1,7 @@
 /** What the parts of a translated expression are, and how they meet: literals, truth, comparisons, numbers, texts. */
 import type { ColumnKind } from '../contract.ts';
 import { literal } from '../databases/identifiers.ts';
+import type { Affinity } from '../databases/sqlite/affinity.ts';
 import { isKeyword, type Token } from '../databases/sqlite/tokens.ts';
 import { isDatetimeText, isDateText } from './date-text.ts';
 
@@ -11,6 +12,8 @@ export interface ValueNode {
   /** Compares bytewise. */
   binary: boolean;
   sql: string;
+  /** Of a column: it converts what it is compared with. */
+  affinity?: Affinity;
   /** Of a double: every value is a REAL. Otherwise an integral one may be an integer in SQLite. */
   real?: boolean;
   /** Of a bigint: no value is less. */
@@ -66,7 +69,7 @@ export function isNull(node: Node, negated: boolean): Node {
 }
 
 /** Does PostgreSQL hold it in a form that cannot be compared as the source compares it? */
-function isOpaque(kind: ColumnKind): boolean {
+export function isOpaque(kind: ColumnKind): boolean {
   return kind === 'json' || kind === 'jsonb' || kind === 'mixed';
 }
 
@@ -76,11 +79,59 @@ export function compared(operator: string, left: Node, right: Node): Node {
   if (left.type === 'literal' && right.type === 'value')
     return compared(MIRRORED[operator] ?? operator, right, left);
   if (left.type !== 'value' || !left.binary || isOpaque(left.kind)) throw new Uncertain();
-  if (right.type === 'literal') {
-    return condition(`(${left.sql} ${operator} ${literalSql(right.literal, left.kind, operator)})`);
+  if (right.type === 'literal') return condition(`(${besideLiteral(operator, left, right.literal)})`);
+  if (right.type !== 'value' || !right.binary) throw new Uncertain();
+  if (isTextual(left.kind) && isTextual(right.kind)) {
+    // The side with a numeric affinity would make numbers of the other's texts.
+    if (left.kind !== right.kind && isNumeric(left.affinity) !== isNumeric(right.affinity))
+      throw new Uncertain();
+    if (left.kind === 'text' && isNumeric(left.affinity) !== isNumeric(right.affinity)) throw new Uncertain();
+    if (left.kind !== right.kind) return condition(`(${asText(left).sql} ${operator} ${asText(right).sql})`);
   }
-  if (right.type !== 'value' || right.kind !== left.kind || !right.binary) throw new Uncertain();
+  if (isNumber(left.kind) && isNumber(right.kind)) return numbersCompared(operator, left, right);
+  if (right.kind !== left.kind) throw new Uncertain();
   return condition(`(${left.sql} ${operator} ${right.sql})`);
+}
+
+/** A text or date, which stands for a text. */
+function isTextual(kind: ColumnKind): boolean {
+  return kind === 'text' || kind === 'date' || kind === 'timestamp';
+}
+
+function isNumeric(affinity: Affinity | undefined): boolean {
+  return affinity === 'NUMERIC' || affinity === 'INTEGER' || affinity === 'REAL';
+}
+
+const LIKE_A_NUMBER = /^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$/;
+
+/** A literal takes the affinity of the column beside it. */
+function besideLiteral(operator: string, left: ValueNode, constant: Literal): string {
+  if (constant.kind === 'string' && isTextual(left.kind)) {
+    if (isNumeric(left.affinity) && LIKE_A_NUMBER.test(constant.value)) throw new Uncertain();
+    const whole = left.kind === 'timestamp' ? isDatetimeText : isDateText;
+    if (left.kind !== 'text' && !whole(constant.value))
+      return `${asText(left).sql} ${operator} ${literal(constant.value)}`;
+  }
+  if (constant.kind === 'number' && left.kind === 'text' && left.affinity === 'TEXT') {
+    const integer = wholeNumber(constant.text);
+    if (integer === null) throw new Uncertain();
+    return `${left.sql} ${operator} ${literal(String(integer))}`;
+  }
+  return `${left.sql} ${operator} ${literalSql(constant, left.kind, operator)}`;
+}
+
+/** SQLite compares an integer with a real exactly. PostgreSQL does so only where the double holds the integer, too. */
+function numbersCompared(operator: string, left: ValueNode, right: ValueNode): Node {
+  if (left.kind === right.kind || (left.kind !== 'double' && right.kind !== 'double'))
+    return condition(`(${left.sql} ${operator} ${right.sql})`);
+  if (left.kind === 'double') return numbersCompared(MIRRORED[operator] ?? operator, right, left);
+  if (operator.startsWith('IS')) throw new Uncertain();
+  const [exact, double] = [left.sql, right.sql];
+  return condition(
+    `(CASE WHEN (${exact}) IS NULL THEN NULL WHEN abs(${double}) < 9007199254740992 THEN (${exact})::double precision ${operator} ${double} ` +
+      `WHEN abs(${double}) < 9223372036854775808 THEN (${exact})::numeric ${operator} (${double})::bigint ` +
+      `ELSE 0 ${operator} ${double} END)`,
+  );
 }
 
 export function literalOf(token: Token): Literal | null {

@@ -25,13 +25,6 @@ export function reportSchema(db: Database.Database, schema: SourceSchema, findin
   }
   reportTriggers(schema, findings);
   reportVirtualTables(schema, findings);
-  for (const view of schema.views) {
-    findings.note({
-      code: 'view',
-      table: view.name,
-      message: `view ${quoted(view.name)} is not created on the target: ${oneLine(view.sql)}`,
-    });
-  }
 }
 
 function reportTriggers(schema: SourceSchema, findings: Findings): void {
@@ -65,7 +58,8 @@ export function reportTable(
   onTarget: TargetNames,
   findings: Findings,
 ): void {
-  reportNames(table, onTarget, findings);
+  reportNames('table', table.name, onTarget, findings);
+  reportWidth(table, findings);
   if (!table.understood) {
     findings.block({
       code: 'sql-not-understood',
@@ -103,27 +97,36 @@ export function reportTable(
   }
 }
 
-/** Names that only change their case are what the operator asked for. */
-function reportNames(table: SourceTable, onTarget: TargetNames, findings: Findings): void {
-  const say = (name: string): string => `it is called ${quoted(name)} on the target`;
-  if (asciiLower(table.name) !== asciiLower(onTarget.name)) {
-    const why = nameFault(table.name, 'table') ?? 'another name becomes the same there';
+/** Reports what a table or view and its columns are called where that is another name than in lower case. */
+export function reportNames(
+  of: 'table' | 'view',
+  name: string,
+  onTarget: TargetNames,
+  findings: Findings,
+): void {
+  const say = (there: string): string => `it is called ${quoted(there)} on the target`;
+  // Names that only change their case are what the operator asked for.
+  if (asciiLower(name) !== asciiLower(onTarget.name)) {
+    const why = nameFault(name, 'table') ?? 'another name becomes the same there';
     findings.note({
       code: 'renamed',
-      table: table.name,
-      message: `${named(table.name)}: ${why}: ${say(onTarget.name)}`,
+      table: name,
+      message: `${of} ${quoted(name)}: ${why}: ${say(onTarget.name)}`,
     });
   }
-  for (const [name, target] of onTarget.columns) {
-    if (asciiLower(name) === asciiLower(target)) continue;
-    const why = nameFault(name, 'column') ?? 'another name becomes the same there';
+  for (const [column, there] of onTarget.columns) {
+    if (asciiLower(column) === asciiLower(there)) continue;
+    const why = nameFault(column, 'column') ?? 'another name becomes the same there';
     findings.note({
       code: 'renamed',
-      table: table.name,
-      column: name,
-      message: `${named(table.name, name)}: ${why}: ${say(target)}`,
+      table: name,
+      column,
+      message: `${named(name, column)}: ${why}: ${say(there)}`,
     });
   }
+}
+
+function reportWidth(table: SourceTable, findings: Findings): void {
   if (table.columns.length > TABLE_COLUMNS) {
     findings.block({
       code: 'too-many-columns',

@@ -18,6 +18,7 @@ import { checkKey, isFolded, planIndexes, reportCaptureScan } from './plan-index
 import { keyIndexOf, reportKey, rowNumberColumn, type KeyChoice } from './plan-key.ts';
 import { keysOverGenerated, planGenerated, type GeneratedPlans } from './plan-generated.ts';
 import { reportSchema, reportTable } from './plan-reports.ts';
+import { planViews } from './plan-views.ts';
 import { renamed, reserveNames, type ReservedNames } from './target-names.ts';
 
 /** How often a plan is begun again because the schema changed under it. */
@@ -83,7 +84,7 @@ async function planOnce(
     kinds.set(table.name, chosen);
   }
   const likeKeys = unifyKeyKinds(keys, kinds, findings);
-  const names = reserveNames(tables, policies.identifiers);
+  const names = reserveNames(tables, schema.views, policies.identifiers);
   const generated = new Map<string, GeneratedPlans>();
   for (const table of tables) {
     const [found, chosen] = [facts.get(table.name)!, kinds.get(table.name)!];
@@ -121,12 +122,14 @@ async function planOnce(
     plans.push(plan);
   }
   await findings.locate(db);
+  const views = planViews(db, schema, plans, names, findings);
   return {
     fingerprint,
     sourceBytes:
       Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true })),
     censusMs,
     tables: plans,
+    ...(views.length === 0 ? {} : { views }),
     blockers: findings.blockers,
     notices: findings.notices,
   };

@@ -35,6 +35,8 @@ export interface TargetNames {
 
 export interface ReservedNames {
   of(table: SourceTable): TargetNames;
+  /** Of a view with these columns. */
+  ofView(name: string, columns: string[]): TargetNames;
   /** Name on the target of every index that CREATE INDEX made. */
   indexes: Map<string, string>;
   /** Takes a name of our own making, changed where it is too long or taken. */
@@ -42,30 +44,38 @@ export interface ReservedNames {
 }
 
 /**
- * Tables and columns keep their names where they can, and so do indexes; what we name ourselves comes after all of
+ * Tables, views and columns keep their names where they can, and so do indexes; what we name ourselves comes after all of
  * these. A name that is too long is cut as PostgreSQL itself cuts it, so that SQL which writes it in full finds it.
  */
-export function reserveNames(tables: SourceTable[], identifiers: Policies['identifiers']): ReservedNames {
+export function reserveNames(
+  tables: SourceTable[],
+  views: { name: string }[],
+  identifiers: Policies['identifiers'],
+): ReservedNames {
   const taken = new Set<string>();
   const wanted = (name: string): string => (identifiers === 'lower' ? asciiLower(name) : name);
-  const named = chosen(tables, (table) => wanted(table.name), 'table', taken);
+  const named = chosen([...tables, ...views], ({ name }) => wanted(name), 'table', taken);
+  const viewNames = new Map(views.map((view) => [view.name, named.get(view)!]));
   const created = tables.flatMap((table) => table.indexes.filter((index) => index.origin === 'c'));
   const indexes = new Map(
     created.map((index) => [index.name, freeName(possible(wanted(index.name), 'index'), taken)]),
   );
+  const columnsOf = (columns: { name: string }[]): Map<string, string> => {
+    const names = chosen(columns, ({ name }) => wanted(name), 'column', new Set());
+    return new Map(columns.map((column) => [column.name, names.get(column)!]));
+  };
   const names = new Map(
-    tables.map((table) => {
-      const columns = chosen(table.columns, (column) => wanted(column.name), 'column', new Set());
-      return [
-        table,
-        {
-          name: named.get(table)!,
-          columns: new Map(table.columns.map((column) => [column.name, columns.get(column)!])),
-        },
-      ];
-    }),
+    tables.map((table) => [table, { name: named.get(table)!, columns: columnsOf(table.columns) }]),
   );
-  return { of: (table) => names.get(table)!, indexes, ours: (name) => freeName(name, taken) };
+  return {
+    of: (table) => names.get(table)!,
+    ofView: (name, columns) => ({
+      name: viewNames.get(name)!,
+      columns: columnsOf(columns.map((column) => ({ name: column }))),
+    }),
+    indexes,
+    ours: (name) => freeName(name, taken),
+  };
 }
 
 /** Those that can keep their names come first, so that no other takes one of these. */

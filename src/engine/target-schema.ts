@@ -1,6 +1,6 @@
 /** The target's application schema: tables with keys first, indexes after the copy, foreign keys last. */
 import type pg from 'pg';
-import type { Plan, TablePlan } from '../contract.ts';
+import type { Plan } from '../contract.ts';
 import { CrossfadeError, driverCode, messageOf } from '../errors.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { mayActAsReplica } from '../databases/postgres/apply.ts';
@@ -8,12 +8,11 @@ import { connectTarget } from '../databases/postgres/connection.ts';
 import {
   addForeignKeySql,
   advanceSequenceSql,
-  createIndexSql,
   createTableSql,
   dropTableSql,
+  dropViewSql,
   validateForeignKeySql,
 } from '../databases/postgres/ddl.ts';
-import { targetTable } from '../databases/postgres/names.ts';
 import { readControl } from '../databases/postgres/control.ts';
 import { installFenceSql } from '../databases/postgres/triggers.ts';
 import {
@@ -59,53 +58,6 @@ export async function createTables(endpoints: Endpoints, lease: TargetLease): Pr
       await leased(client, lease, [createTableSql(table), ...installFenceSql(table)]);
     }
   });
-}
-
-/** Builds every index that is missing. From here on replay must apply whole snapshots, so that is asked for first. */
-export async function createIndexes(
-  endpoints: Endpoints,
-  lease: TargetLease,
-  onIndex: (name: string) => void,
-): Promise<void> {
-  await changeTarget(endpoints, lease, async (client, plan) => {
-    await leased(client, lease, ['UPDATE crossfade.checkpoint SET whole_batches = true WHERE id = 1']);
-    for (const table of plan.tables) {
-      for (const index of table.indexes) {
-        onIndex(index.name);
-        await buildIndex(client, lease, table, createIndexSql(table, index));
-      }
-      await leased(client, lease, [`ANALYZE ${targetTable(table)}`]);
-    }
-  });
-}
-
-/** A minute in all: a whole batch may have much to catch up with. */
-const INDEX_ATTEMPTS = 240;
-
-async function buildIndex(
-  client: pg.Client,
-  lease: TargetLease,
-  table: TablePlan,
-  sql: string,
-): Promise<void> {
-  // 23505: a partial batch from before whole batches were asked for may hold two rows with one unique value for a
-  // moment; the next whole batch mends it. 55P03: replay held the table.
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await leased(client, lease, [sql]);
-      return;
-    } catch (error) {
-      if (!['23505', '55P03', '40P01'].includes(driverCode(error))) throw error;
-      if (attempt === INDEX_ATTEMPTS) {
-        throw new CrossfadeError(
-          'Mismatch',
-          `target table ${quoted(table.name)}: ${messageOf(error)}; the data do not satisfy an index that the source has`,
-          error,
-        );
-      }
-      await client.query('SELECT pg_sleep(0.25)');
-    }
-  }
 }
 
 /**
@@ -171,7 +123,7 @@ export async function leaveTarget(
     }
     if (tables === 'keep') return 'target: tables kept, fenced against writes, with schema "crossfade"';
     const plan = await readPlan(client);
-    const drops = plan.tables.map(dropTableSql);
+    const drops = [...(plan.views ?? []).map(dropViewSql), ...plan.tables.map(dropTableSql)];
     await client.query([...drops, 'DROP SCHEMA crossfade CASCADE'].join(';\n'));
     return `target: ${plan.tables.length} tables and schema "crossfade" dropped`;
   } finally {

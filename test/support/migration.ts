@@ -11,6 +11,7 @@ import {
   type MigrationInput,
   type Plan,
   type Policies,
+  type ViewsReport,
 } from '../../src/contract.ts';
 import type { Lease } from '../../src/databases/sqlite/control.ts';
 import { openSource } from '../../src/databases/sqlite/connection.ts';
@@ -22,7 +23,8 @@ import { planMigration } from '../../src/engine/plan.ts';
 import { Replayer } from '../../src/engine/replay.ts';
 import { ReverseReplayer } from '../../src/engine/reverse.ts';
 import { startCapture } from '../../src/engine/source-control.ts';
-import { addForeignKeys, createIndexes, createTables } from '../../src/engine/target-schema.ts';
+import { createIndexes } from '../../src/engine/target-indexes.ts';
+import { addForeignKeys, createTables } from '../../src/engine/target-schema.ts';
 import { verifyStep } from '../../src/engine/verify-step.ts';
 import { createTestDatabase } from './postgres.ts';
 
@@ -113,8 +115,8 @@ export class TestMigration {
     }
   }
 
-  async index(): Promise<void> {
-    await createIndexes(this.endpoints, this.lease('control'), () => undefined);
+  index(): Promise<ViewsReport> {
+    return createIndexes(this.endpoints, this.lease('control'), never);
   }
 
   foreignKeys(): Promise<boolean> {

@@ -31,6 +31,7 @@ export function renderPlan(plan: Plan, view: PlanView): string {
   for (const table of chosen)
     if (inFull || blocked.has(table.name)) lines.push(...tableLines(table, view.width), '');
   lines.push(
+    ...viewLines(plan, view),
     ...findingLines('Notices', notices, view),
     ...findingLines('Blockers', blockers, view),
     ...(inFull ? [] : ['--table NAME shows one table, --all everything, --json the whole plan.']),
@@ -93,6 +94,16 @@ function tableLines(table: TablePlan, width: number): string[] {
     ...hanging(`${bothNames(table)}  (${counted(table.rows, 'row')}, ${keyText(table)})`, width, 0),
     ...columnLines([...table.columns, ...(table.generated ?? [])], width),
     ...parts.flatMap((part) => hanging(part, width, 2)),
+  ];
+}
+
+function viewLines({ views = [] }: Plan, { table }: PlanView): string[] {
+  const told = views.filter(({ name }) => table === undefined || sameName(name, table));
+  if (told.length === 0) return [];
+  return [
+    'Views, tried after the copy, and kept if they return the same rows',
+    ...told.map((view) => `  ${bothNames(view)}`),
+    '',
   ];
 }
 

@@ -42,7 +42,7 @@ function tableLines({ copy, verdict }: MigrationReport, width: number, paint: Pa
 }
 
 function factLines(report: MigrationReport, width: number, paint: Paint): string[] {
-  const { copy, verdict, cutover, backup, stages, plan } = report;
+  const { copy, views, verdict, cutover, backup, stages, plan } = report;
   const lines: string[] = [];
   if (copy !== undefined && copy.ms > 0) {
     lines.push(
@@ -75,6 +75,13 @@ function factLines(report: MigrationReport, width: number, paint: Paint): string
   if (backup !== undefined) {
     lines.push(labelled('backup', bytes(backup.bytes), paint));
     for (const part of wrap(backup.path, width - 13)) lines.push(labelled('', part, paint));
+  }
+  if (views !== undefined && views.created + views.leftOutCount > 0) {
+    lines.push(
+      labelled('views', `${count(views.created)} created · ${count(views.leftOutCount)} left out`, paint),
+    );
+    for (const { message } of views.leftOut)
+      for (const part of wrap(message, width - 13)) lines.push(labelled('', part, paint));
   }
   if (plan.noticeCount > 0)
     lines.push(labelled('notices', `${count(plan.noticeCount)} (crossfade plan shows them)`, paint));

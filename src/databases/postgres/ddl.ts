@@ -5,6 +5,7 @@ import type {
   GeneratedColumnPlan,
   IndexPlan,
   TablePlan,
+  ViewPlan,
 } from '../../contract.ts';
 import { literal, quoted } from '../identifiers.ts';
 import { nameOnTarget, qualified, targetKey, targetTable } from './names.ts';
@@ -108,4 +109,19 @@ export function dropTableSql(table: TablePlan): string {
 
 function regclass(table: TablePlan): string {
   return `${literal(targetTable(table))}::regclass`;
+}
+
+/** The view for use in SQL. */
+export function targetView(view: ViewPlan): string {
+  return qualified(nameOnTarget(view));
+}
+
+/** Cannot be repeated. */
+export function createViewSql(view: ViewPlan): string {
+  return `CREATE VIEW ${targetView(view)} (${columnList(view.columns.map(nameOnTarget))}) AS ${view.selectSql}`;
+}
+
+/** CASCADE, because other views may read this one. */
+export function dropViewSql(view: ViewPlan): string {
+  return `DROP VIEW IF EXISTS ${targetView(view)} CASCADE`;
 }
