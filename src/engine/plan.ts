@@ -19,6 +19,7 @@ import { keyIndexOf, reportKey, rowNumberColumn, type KeyChoice } from './plan-k
 import { keysOverGenerated, planGenerated, type GeneratedPlans } from './plan-generated.ts';
 import { reportSchema, reportTable } from './plan-reports.ts';
 import { planViews } from './plan-views.ts';
+import { reportWidth } from './plan-width.ts';
 import { renamed, reserveNames, type ReservedNames } from './target-names.ts';
 
 /** How often a plan is begun again because the schema changed under it. */
@@ -119,6 +120,7 @@ async function planOnce(
       policies.orphans,
       findings,
     );
+    await reportWidth(db, table, plan, findings);
     plans.push(plan);
   }
   await findings.locate(db);

@@ -17,6 +17,7 @@ import { readPaired, type Pair } from './paired-read.ts';
 
 /** Tables up to this size are sampled by ORDER BY random(), larger ones by seeking random rowids. */
 const SHUFFLED_ROWS = 20_000;
+const COLUMNS_AT_ONCE = 500;
 
 /** A value that is another one on the target, as a person reads it. */
 export interface FormDifference {
@@ -115,19 +116,25 @@ function randomKeys(db: Database.Database, table: TablePlan, rows: number): KeyV
 }
 
 function sourceForms(db: Database.Database, table: TablePlan, key: KeyValue[]): (string | null)[] | null {
-  const columns = table.columns.flatMap(({ name, kind }) => [quoted(name), textBytes(quoted(name), kind)]);
   const marks = marksOf(key);
   const where = table.key.map((name, i) => `${quoted(name)} = ${marks[i]!}`).join(' AND ');
-  const row = db
-    .prepare(`SELECT ${columns.join(', ')} FROM ${quoted(table.name)} WHERE ${where}`)
-    .safeIntegers()
-    .raw()
-    .get(...bound(key)) as KeyValue[] | undefined;
-  if (row === undefined) return null;
-  return table.columns.map((column, i) => {
-    const bytes = row[2 * i + 1];
-    return sourceForm(Buffer.isBuffer(bytes) ? textOf(bytes) : row[2 * i]!, column);
-  });
+  const forms: (string | null)[] = [];
+  // SQLite answers with 2,000 columns at most.
+  for (let from = 0; from < table.columns.length; from += COLUMNS_AT_ONCE) {
+    const columns = table.columns.slice(from, from + COLUMNS_AT_ONCE);
+    const cells = columns.flatMap(({ name, kind }) => [quoted(name), textBytes(quoted(name), kind)]);
+    const row = db
+      .prepare(`SELECT ${cells.join(', ')} FROM ${quoted(table.name)} WHERE ${where}`)
+      .safeIntegers()
+      .raw()
+      .get(...bound(key)) as KeyValue[] | undefined;
+    if (row === undefined) return null;
+    for (const [i, column] of columns.entries()) {
+      const bytes = row[2 * i + 1];
+      forms.push(sourceForm(Buffer.isBuffer(bytes) ? textOf(bytes) : row[2 * i]!, column));
+    }
+  }
+  return forms;
 }
 
 /** Only a mixed column holds texts that the driver would change. */
