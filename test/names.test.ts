@@ -1,5 +1,6 @@
 /** Names: kept exactly where PostgreSQL can, told where not; a migration goes there and back under any of them. */
 import { DEFAULT_INPUT } from '../src/contract.ts';
+import { readSchema } from '../src/databases/sqlite/schema.ts';
 import { cleanSource } from '../src/engine/finish.ts';
 import { moveWritesBack } from '../src/engine/rollback.ts';
 import { leaveTarget } from '../src/engine/target-schema.ts';
@@ -149,6 +150,36 @@ it('are found for indexes and constraints that have none, or one that is taken o
       [`"${'é'.repeat(31)}"`],
     );
     expect(rows).toHaveLength(2);
+  } finally {
+    await migration.dispose();
+  }
+});
+
+it('that begin as ours are refused or told, but for ours', async () => {
+  const sql = `CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); CREATE TABLE _crossfade_mine (id INTEGER PRIMARY KEY);
+    CREATE INDEX _Crossfade_i ON t (a); CREATE VIEW _crossfade_v AS SELECT 1; CREATE TABLE _cf_KV (id INTEGER PRIMARY KEY);
+    CREATE TRIGGER _crossfade_t AFTER INSERT ON t BEGIN SELECT 1; END; CREATE TABLE k (_crossfade_rowid TEXT, b);`;
+  const plan = await planOf(sql);
+  expect(brief(plan.blockers)).toEqual([
+    'reserved-name _Crossfade_i',
+    'reserved-name _crossfade_mine',
+    'reserved-name _crossfade_t',
+    'reserved-name _crossfade_v',
+  ]);
+  expect(brief(plan.notices)).toEqual(['reserved-name _cf_KV', 'renamed k._crossfade_rowid', 'no-key k']);
+  expect(plan.tables[0]!.columns.map((column) => column.targetName)).toEqual([
+    '_crossfade_rowid_',
+    undefined,
+    '_crossfade_rowid',
+  ]);
+  const migration = await TestMigration.create(
+    'CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE); CREATE TABLE k (a)',
+  );
+  try {
+    await migration.upToVerified();
+    await migration.cutOver();
+    expect(readSchema(migration.app).reserved).toEqual([]);
+    expect(readSchema(migration.app).tables.map(({ name }) => name)).toEqual(['k', 't']);
   } finally {
     await migration.dispose();
   }

@@ -8,9 +8,11 @@ export const BLOCKERS = {
   // The source as a whole.
   encoding: 'none',
   'no-tables': 'none',
+  'reserved-name': 'none',
   // Tables and columns.
   'hidden-rowid': 'skip',
   'row-too-large': 'skip',
+  'row-too-wide': 'skip',
   'sql-not-understood': 'skip',
   'too-many-columns': 'skip',
   'capture-scan': 'skip',

@@ -4,6 +4,7 @@ import { quoted } from '../databases/identifiers.ts';
 import type { TableFacts } from '../databases/sqlite/census.ts';
 import { rowSizeSql } from '../databases/sqlite/census-sql.ts';
 import type { SourceSchema, SourceTable } from '../databases/sqlite/schema.ts';
+import { SQLITE_PREFIX } from '../protocol.ts';
 import { named, oneLine, type Findings } from './findings.ts';
 import { asciiLower, nameFault, type TargetNames } from './target-names.ts';
 
@@ -23,8 +24,29 @@ export function reportSchema(db: Database.Database, schema: SourceSchema, findin
   if (schema.tables.length === 0) {
     findings.block({ code: 'no-tables', message: 'the source has no tables: there is nothing to migrate' });
   }
+  reportReserved(schema, findings);
   reportTriggers(schema, findings);
   reportVirtualTables(schema, findings);
+}
+
+/** What has a name of ours would be taken for ours, and removed with it. */
+function reportReserved(schema: SourceSchema, findings: Findings): void {
+  for (const { type, name, by } of schema.reserved) {
+    const what = `${type} ${quoted(name)}`;
+    if (by === 'crossfade') {
+      findings.block({
+        code: 'reserved-name',
+        table: name,
+        message: `${what}: names that begin with ${SQLITE_PREFIX} are for crossfade's own objects: rename it`,
+      });
+    } else {
+      findings.note({
+        code: 'reserved-name',
+        table: name,
+        message: `${what} is left out: names that begin with _cf_ are for Cloudflare's own objects`,
+      });
+    }
+  }
 }
 
 function reportTriggers(schema: SourceSchema, findings: Findings): void {

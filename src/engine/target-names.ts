@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { Policies } from '../contract.ts';
 import type { SourceTable } from '../databases/sqlite/schema.ts';
+import { ROW_NUMBER_COLUMN } from '../protocol.ts';
 
 /** https://www.postgresql.org/docs/current/limits.html, identifier length */
 const NAME_BYTES = 63;
@@ -21,6 +22,7 @@ export function nameFault(name: string, of: 'table' | 'column'): string | null {
   const bytes = Buffer.byteLength(name);
   if (bytes > NAME_BYTES) return `its name has ${bytes} bytes, and PostgreSQL keeps ${NAME_BYTES}`;
   if (of === 'column' && SYSTEM_COLUMNS.has(name)) return 'PostgreSQL has a system column of this name';
+  if (of === 'column' && name === ROW_NUMBER_COLUMN) return 'crossfade has a column of this name';
   if (of === 'table' && name.startsWith('pg_'))
     return 'PostgreSQL looks for names that begin with pg_ in its catalogs first';
   return null;
@@ -97,7 +99,7 @@ function chosen<T>(
 function possible(name: string, of: 'table' | 'column' | 'index'): string {
   const plain = name.replaceAll('\0', '_');
   if (plain === '') return UNNAMED;
-  if (of === 'column' && SYSTEM_COLUMNS.has(plain)) return `${plain}_`;
+  if (of === 'column' && (SYSTEM_COLUMNS.has(plain) || plain === ROW_NUMBER_COLUMN)) return `${plain}_`;
   return of === 'table' && plain.startsWith('pg_') ? `_${plain}` : plain;
 }
 

@@ -90,6 +90,8 @@ export interface SourceSchema {
   views: { name: string; sql: string }[];
   /** Virtual tables with the tables that hold their contents. */
   virtualTables: { name: string; sql: string; shadows: string[] }[];
+  /** Objects that are left out of all this because of their names: ours would be taken for one of these. */
+  reserved: { type: string; name: string; by: 'crossfade' | 'cloudflare' }[];
 }
 
 interface MasterRow {
@@ -101,10 +103,10 @@ interface MasterRow {
 
 /** The application's own tables, triggers, views and virtual tables. Reads no rows. */
 export function readSchema(db: Database.Database): SourceSchema {
-  const master = db
+  const all = db
     .prepare<[], MasterRow>(`SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name`)
-    .all()
-    .filter((row) => isApplications(row.name));
+    .all();
+  const master = all.filter((row) => isApplications(row.name));
   const listed = new Map(
     db
       .prepare<[], ListedTable>(`SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main'`)
@@ -127,7 +129,21 @@ export function readSchema(db: Database.Database): SourceSchema {
       sql,
       shadows: shadows.filter((row) => ownerOf(row.name, virtual) === name).map((row) => row.name),
     })),
+    reserved: all.flatMap(({ type, name }) => {
+      const by = reservedBy(name);
+      return by === null ? [] : [{ type, name, by }];
+    }),
   };
+}
+
+/** Every table and trigger that capture, leases and fences make. */
+const OURS = new RegExp(`^${SQLITE_PREFIX}(?:control|lease|log|log_cap|suspended|numbering|\\d+_(?:\\w+))$`);
+
+/** Whose name an object of the application has, if not its own. */
+function reservedBy(name: string): 'crossfade' | 'cloudflare' | null {
+  const lower = name.toLowerCase();
+  if (lower.startsWith(SQLITE_PREFIX)) return OURS.test(name) ? null : 'crossfade';
+  return lower.startsWith('_cf_') ? 'cloudflare' : null;
 }
 
 interface ListedTable {
