@@ -207,14 +207,14 @@ it('an action that no database can do over them only refuses', async () => {
 
 describe('a column whose expression is uncertain', () => {
   const SQL = `CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, p INT UNIQUE,
-      g INT AS (a LIKE 'x%') CHECK (g < 2) REFERENCES t (p), h AS (g + 1), k TEXT AS (upper(a)));
+      g INT AS (a LIKE upper(a)) CHECK (g < 2) REFERENCES t (p), h AS (g + 1), k TEXT AS (upper(a)));
     CREATE INDEX t_g ON t (g); INSERT INTO t (a, p) VALUES ('x', 0), ('X', 1)`;
 
   it('is refused by name, with its expression', async () => {
     const plan = await planOf(SQL);
     expect(brief(plan.blockers)).toEqual(['generated-column t.g', 'generated-column t.h']);
     expect(plan.blockers[0]!.message).toMatch(
-      /"t"\."g" .*\(a LIKE 'x%'\).*policies\.generatedColumns.*"leave-out"/,
+      /"t"\."g" .*\(a LIKE upper\(a\)\).*policies\.generatedColumns.*"leave-out"/,
     );
   });
 

@@ -16,7 +16,7 @@ describe('blockers', () => {
     ],
     [
       'generated columns',
-      `CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, a AS (v LIKE 'x%'), b AS (a + 1) STORED, c AS (typeof(v)))`,
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, a AS (v LIKE lower(v)), b AS (a + 1) STORED, c AS (typeof(v)))`,
       ['generated-column t.a', 'generated-column t.b', 'generated-column t.c'],
     ],
     [
@@ -31,7 +31,7 @@ describe('blockers', () => {
     ],
     [
       'a unique index on a condition of no certain meaning',
-      `CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); CREATE UNIQUE INDEX u ON t (a) WHERE a LIKE 'x%'`,
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); CREATE UNIQUE INDEX u ON t (a) WHERE typeof(a) = 'text'`,
       ['unique-index t'],
     ],
     [
@@ -104,7 +104,7 @@ describe('policies', () => {
 describe('notices', () => {
   it('nothing is left out without a line', async () => {
     const plan = await planOf(`
-      CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT COLLATE NOCASE CHECK (a GLOB 'x*'), b DEFAULT (changes()), c INT UNIQUE ON CONFLICT REPLACE,
+      CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT COLLATE NOCASE CHECK (a GLOB upper(a)), b DEFAULT (changes()), c INT UNIQUE ON CONFLICT REPLACE,
         d REFERENCES gone, e REFERENCES t (a), CHECK (c > 0));
       CREATE VIEW v AS SELECT * FROM t; CREATE INDEX folded ON t (a); CREATE INDEX strange ON t (a COLLATE RTRIM); CREATE INDEX expr ON t (hex(c))`);
     expect(brief(plan.blockers)).toEqual([]);

@@ -54,6 +54,7 @@ const SAME: Record<string, string> = {
           WHERE at BETWEEN datetime('1970-02-01') AND '1970-03' AND "due date" < date('1970-01-01', '+80 days')`,
   text: `SELECT upper(name) || '-' || id AS label, coalesce("group", 'none') FROM customer ORDER BY name COLLATE NOCASE DESC`,
   'case of letters': 'SELECT id, code FROM "Order" ORDER BY code, id LIMIT 3',
+  'either case': `SELECT id FROM "Order" WHERE code = 'aB' AND note LIKE 'X%' ORDER BY note COLLATE NOCASE`,
   cases: `SELECT CASE WHEN paid THEN 'yes' WHEN total IS NULL THEN 'unknown' ELSE 'no' END AS p, iif(id > 5, 1, 0) AS big FROM "Order"`,
   constants: `SELECT 1 AS one, 2.5 AS real, 'x' AS text, NULL AS nil, x'00ff' AS blob, 1 + 2 AS three`,
   'view over views': `SELECT g.who, p.id FROM groups g JOIN plain p ON p.customer = g.who`,

@@ -4,6 +4,7 @@ import { literal } from '../databases/identifiers.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
 import { isKeyword, type Token } from '../databases/sqlite/tokens.ts';
 import { isDatetimeText, isDateText } from './date-text.ts';
+import { asciiLower } from './target-names.ts';
 
 /** A value of one kind, with what more is certain of it. */
 export interface ValueNode {
@@ -14,6 +15,10 @@ export interface ValueNode {
   sql: string;
   /** Of a column: it converts what it is compared with. */
   affinity?: Affinity;
+  /** Of a column, or as COLLATE asks for: upper case. What it is compared with is compared by it. */
+  collation?: string;
+  /** By COLLATE, which goes before a column's. */
+  collated?: true;
   /** Of a double: every value is a REAL. Otherwise an integral one may be an integer in SQLite. */
   real?: boolean;
   /** Of a bigint: no value is less. */
@@ -78,9 +83,10 @@ const MIRRORED: Record<string, string> = { '<': '>', '>': '<', '<=': '>=', '>=':
 export function compared(operator: string, left: Node, right: Node): Node {
   if (left.type === 'literal' && right.type === 'value')
     return compared(MIRRORED[operator] ?? operator, right, left);
-  if (left.type !== 'value' || !left.binary || isOpaque(left.kind)) throw new Uncertain();
+  if (left.type !== 'value' || isOpaque(left.kind) || right.type === 'condition') throw new Uncertain();
+  const collation = collationOf(left, right);
+  if (collation !== 'BINARY' && left.kind === 'text') return folded(operator, left, right, collation);
   if (right.type === 'literal') return condition(`(${besideLiteral(operator, left, right.literal)})`);
-  if (right.type !== 'value' || !right.binary) throw new Uncertain();
   if (isTextual(left.kind) && isTextual(right.kind)) {
     // The side with a numeric affinity would make numbers of the other's texts.
     if (left.kind !== right.kind && isNumeric(left.affinity) !== isNumeric(right.affinity))
@@ -91,6 +97,29 @@ export function compared(operator: string, left: Node, right: Node): Node {
   if (isNumber(left.kind) && isNumber(right.kind)) return numbersCompared(operator, left, right);
   if (right.kind !== left.kind) throw new Uncertain();
   return condition(`(${left.sql} ${operator} ${right.sql})`);
+}
+
+/** The left operand decides where both have a collation. */
+function collationOf(left: ValueNode, right: ValueNode | { type: 'literal' }): string {
+  const other = right.type === 'value' ? right : undefined;
+  if (left.collated !== true && other?.collated === true) return other.collation!;
+  return left.collation ?? other?.collation ?? 'BINARY';
+}
+
+/** Texts as NOCASE and RTRIM take them; of a text in collation "C", lower() folds ASCII alone. */
+const FOLDS: Record<string, { name: string; of(text: string): string }> = {
+  NOCASE: { name: 'lower', of: asciiLower },
+  RTRIM: { name: 'rtrim', of: (text) => text.replace(/ +$/, '') },
+};
+
+function folded(operator: string, left: ValueNode, right: Node, collation: string): Node {
+  const fold = FOLDS[collation];
+  if (fold === undefined || isNumeric(left.affinity)) throw new Uncertain();
+  const sql = `${fold.name}(${left.sql}) ${operator} `;
+  if (right.type === 'literal' && right.literal.kind === 'string')
+    return condition(`(${sql}${literal(fold.of(right.literal.value))})`);
+  if (right.type !== 'value' || right.kind !== 'text' || isNumeric(right.affinity)) throw new Uncertain();
+  return condition(`(${sql}${fold.name}(${right.sql}))`);
 }
 
 /** A text or date, which stands for a text. */

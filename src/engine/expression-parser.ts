@@ -4,6 +4,7 @@ import { quoted } from '../databases/identifiers.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
 import { isKeyword, isOperator, textOf, type Token } from '../databases/sqlite/tokens.ts';
 import { arithmetic, bits, negated } from './expression-arithmetic.ts';
+import { glob, like } from './expression-patterns.ts';
 import { called, cases, cast, type Call } from './expression-functions.ts';
 import {
   asText,
@@ -89,6 +90,9 @@ export class Parser {
     const negated = this.keyword('NOT');
     if (negated && this.keyword('NULL')) return isNull(left, true);
     if (this.keyword('IN')) return this.inList(left, negated);
+    for (const word of ['LIKE', 'GLOB'] as const) {
+      if (this.keyword(word)) return this.matching(word, left, negated);
+    }
     if (this.keyword('BETWEEN')) {
       const low = this.bits();
       if (!this.keyword('AND')) throw new Uncertain();
@@ -109,6 +113,17 @@ export class Parser {
     // IS TRUE asks for truth, not for the value 1.
     if (isKeyword(this.tokens[this.at], 'TRUE', 'FALSE') && kindOf(left) !== 'boolean') throw new Uncertain();
     return compared(negated ? 'IS DISTINCT FROM' : 'IS NOT DISTINCT FROM', left, this.relation());
+  }
+
+  /** Only by a pattern that is written out, because it is translated as well. */
+  private matching(word: 'LIKE' | 'GLOB', left: Node, negated: boolean): Node {
+    const pattern = this.tokens[this.at++];
+    if (pattern?.kind !== 'string') throw new Uncertain();
+    const escape = this.keyword('ESCAPE') ? this.tokens[this.at++] : undefined;
+    if (escape !== undefined && (escape.kind !== 'string' || word === 'GLOB')) throw new Uncertain();
+    const { sql } = asText(left);
+    const test = word === 'LIKE' ? like(sql, pattern.value, escape?.value) : glob(sql, pattern.value);
+    return condition(negated ? `(NOT ${test})` : test);
   }
 
   protected inList(left: Node, negated: boolean): Node {
@@ -142,7 +157,18 @@ export class Parser {
   }
 
   private concatenation(): Node {
-    return this.operations(['||'], joinedTexts, () => this.primary());
+    return this.operations(['||'], joinedTexts, () => this.collated());
+  }
+
+  private collated(): Node {
+    let node = this.primary();
+    while (this.keyword('COLLATE')) {
+      const collation = (this.tokens[this.at++]?.value ?? '').toUpperCase();
+      if (node.type !== 'value') throw new Uncertain();
+      const binary = collation === 'BINARY' || node.kind !== 'text';
+      node = { ...node, collation, collated: true, binary };
+    }
+    return node;
   }
 
   /** Operators of one level, from the left. */
@@ -208,6 +234,7 @@ export class Parser {
       kind,
       binary: column.collation === 'BINARY' || kind !== 'text',
       sql: column.sql ?? quoted(column.name),
+      collation: column.collation,
       ...(affinity === undefined ? {} : { affinity }),
     };
     // A column of another affinity makes an integer of an integral real.

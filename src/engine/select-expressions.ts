@@ -181,7 +181,7 @@ export abstract class QueryExpressions extends Parser {
   /** A term of ORDER BY with what follows it: SQLite sorts NULL first, and NOCASE folds as lower() of collation "C". */
   protected ordered(node: ValueNode, collation = 'BINARY'): string {
     if (isOpaque(node.kind)) throw new Uncertain();
-    let order = node.binary ? 'BINARY' : collation;
+    let order = node.binary ? 'BINARY' : (node.collation ?? collation);
     if (this.keyword('COLLATE')) order = (this.tokens[this.at++]?.value ?? '').toUpperCase();
     const textual = node.kind === 'text' && order !== 'BINARY';
     if (textual && order !== 'NOCASE') throw new Uncertain(`it sorts with COLLATE ${order}`);
@@ -221,6 +221,7 @@ export function columnNode(column: RelationColumn): ValueNode {
     kind,
     binary: collation === 'BINARY' || kind !== 'text',
     sql: sql!,
+    collation,
     ...(affinity === undefined ? {} : { affinity }),
     ...(kind === 'double' ? { real: real ?? (affinity === 'REAL' || affinity === 'BLOB') } : {}),
   };
