@@ -3,7 +3,7 @@ import { mixedText, mixedValue } from '../src/databases/mixed.ts';
 import { PostgresAdapter } from '../src/router/adapters/postgres.ts';
 import { SqliteAdapter } from '../src/router/adapters/sqlite.ts';
 import { verifyDatabases } from '../src/engine/verify.ts';
-import { TestMigration } from './support/migration.ts';
+import { never, TestMigration } from './support/migration.ts';
 import { seeded, type Random } from './support/random.ts';
 import { differences } from './support/same.ts';
 import { tamper } from './support/tamper.ts';
@@ -130,6 +130,26 @@ it('in a column declared TEXT give back the digits that were written on the targ
   ]);
   const after = await verifyDatabases({ ...migration.endpoints, mode: 'full', sampleRows: 10 });
   expect(after).toMatchObject({ equal: true });
+});
+
+it('verify what SQLite stores otherwise than it was written on the target: 5.0 as 5, and -0 as 0', async () => {
+  migration.app.exec(`CREATE TABLE z (id INTEGER PRIMARY KEY, n NUMERIC, d REAL, e NUMERIC);
+    INSERT INTO z VALUES (1, 'a', 0.5, 0.1 + 0.2), (2, 7, 0.5, 3)`);
+  await migration.upToVerified();
+  expect(migration.plan.tables.at(-1)!.columns.map(({ kind }) => kind)).toEqual([
+    'bigint',
+    'mixed',
+    'double',
+    'double',
+  ]);
+  await migration.cutOver();
+  await migration.target.query(`UPDATE z SET n = '5.0', d = '-0', e = '-0'`);
+  await migration.reverseCatchUp();
+  const classes = migration.app.prepare('SELECT DISTINCT n, typeof(n) AS class, d, e FROM z').all();
+  expect(classes).toEqual([{ n: 5, class: 'integer', d: 0, e: 0 }]);
+  expect(
+    await verifyDatabases({ ...migration.endpoints, mode: 'full', sampleRows: 10, signal: never }),
+  ).toMatchObject({ equal: true });
 });
 
 it('write and read one text for every value that has no exact form elsewhere', () => {

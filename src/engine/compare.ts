@@ -1,6 +1,7 @@
 /** Compares rows of both databases in COPY text; looks at single cells only where bytes differ. */
 import type { ColumnPlan, Mismatch, TablePlan } from '../contract.ts';
 import { keyText, type KeyValue } from '../databases/key.ts';
+import { affinityOf } from '../databases/sqlite/affinity.ts';
 import { canonicalJsonBytes } from '../databases/json-value.ts';
 import {
   cellValue,
@@ -76,11 +77,16 @@ function sameCell(column: ColumnPlan, a: string, b: string): boolean {
   const { kind } = column;
   if (a === b) return true;
   if (a === '\\N' || b === '\\N') return false;
-  if (kind === 'double') return Object.is(double(a), double(b));
+  if (kind === 'double') return sameDouble(column, double(a), double(b));
   if (kind === 'numeric') return sameNumeric(a.replace(/\.0+$/, ''), b.replace(/\.0+$/, ''));
   if (kind === 'jsonb') return sameJson(a, b);
   if (kind === 'mixed') return sameValue(cellValue(a, column), cellValue(b, column));
   return false;
+}
+
+function sameDouble(column: ColumnPlan, a: number, b: number): boolean {
+  // -0 becomes 0 in a column that converts numbers.
+  return Object.is(a, b) || (a === 0 && b === 0 && affinityOf(column.declared) !== 'BLOB');
 }
 
 /** Cells are handed over byte by byte, whatever their characters. */

@@ -54,13 +54,13 @@ export function sqliteValue(text: string, column: Held): KeyValue {
       // The output function writes t, a cast to text writes true.
       return text === 't' || text === 'true' ? 1n : 0n;
     case 'double':
-      return doubleValue(text, makesIntegers(column));
+      return stored(doubleValue(text), column);
     case 'numeric':
       return numericValue(text);
     case 'bytea':
       return Buffer.from(text.slice(2), 'hex');
     case 'mixed':
-      return mixedValue(text, affinityOf(column.declared) !== 'TEXT');
+      return stored(mixedValue(text, affinityOf(column.declared) !== 'TEXT'), column);
     case 'text':
     case 'json':
     case 'jsonb':
@@ -70,9 +70,13 @@ export function sqliteValue(text: string, column: Held): KeyValue {
   }
 }
 
-function doubleValue(text: string, integers: boolean): bigint | number {
-  const value = Number(text.replace(/^(-?)Inf$/, '$1Infinity'));
-  if (!integers || !Number.isInteger(value)) return value;
+function doubleValue(text: string): number {
+  return Number(text.replace(/^(-?)Inf$/, '$1Infinity'));
+}
+
+/** A NUMERIC column stores an integral real as an integer, -0 as 0. */
+function stored<T>(value: T | number, column: Held): T | number | bigint {
+  if (typeof value !== 'number' || !Number.isInteger(value) || !makesIntegers(column)) return value;
   const whole = BigInt(value);
   return BigInt.asIntN(64, whole) === whole ? whole : value;
 }
