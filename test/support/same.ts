@@ -39,6 +39,9 @@ function sourceSql(column: string): string {
   );
 }
 
+/** How a column of the source treats numbers (sqlite.org/datatype3.html, 3.1). */
+type Numbers = 'kept' | 'converted' | 'none';
+
 /** @param exact are 5 and 5.0 two values? */
 function fromSource(value: unknown, exact: boolean): string {
   if (value === null) return '-';
@@ -48,7 +51,7 @@ function fromSource(value: unknown, exact: boolean): string {
   return (value as Buffer)[0] === 0x62 ? `b${bytes.toString('hex')}` : text(bytes);
 }
 
-function fromTarget(value: string | null, type: number, exact: boolean): string {
+function fromTarget(value: string | null, type: number, numbers: Numbers): string {
   if (value === null) return '-';
   switch (type) {
     case BIGINT:
@@ -56,36 +59,38 @@ function fromTarget(value: string | null, type: number, exact: boolean): string 
     case NUMERIC:
       return /^-?\d+(\.0+)?$/.test(value) ? `n${BigInt(value.replace(/\..*/, ''))}` : number(Number(value));
     case DOUBLE:
-      return number(Number(value));
+      // -0 becomes 0 in a column that converts.
+      return number(numbers === 'converted' ? Number(value) + 0 : Number(value));
     case BOOLEAN:
       return value === 't' ? 'n1' : 'n0';
     case BYTEA:
       return `b${value.slice(2)}`;
     case VARCHAR:
-      return fromMixed(value, exact);
+      return fromMixed(value, numbers);
     default:
       return `t${value}`;
   }
 }
 
 /** The text of a column of several storage classes, read by rules of its own. */
-function fromMixed(value: string, exact: boolean): string {
+function fromMixed(value: string, numbers: Numbers): string {
   const marked = /^\\([xst])(.*)$/s.exec(value);
   const hex = /^([0-9a-f]{2})*$/.test(marked?.[2] ?? 'no');
   if (marked?.[1] === 's') return `t${marked[2]}`;
   if (marked?.[1] === 'x' && hex) return `b${marked[2]}`;
   if (marked?.[1] === 't' && hex) return text(Buffer.from(marked[2]!, 'hex'));
   if (value === '\\rInf' || value === '\\r-Inf') return real(value === '\\rInf' ? Infinity : -Infinity);
+  if (numbers === 'none' || !/^-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$/.test(value)) return `t${value}`;
   if (/^-?[0-9]+$/.test(value) && BigInt.asIntN(64, BigInt(value)) === BigInt(value))
     return `n${BigInt(value)}`;
-  if (!/^-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$/.test(value)) return `t${value}`;
-  return exact ? real(Number(value)) : number(Number(value));
+  return numbers === 'kept' ? real(Number(value)) : number(Number(value) + 0);
 }
 
-/** Does the column make numbers of what it is given, so that 5 and 5.0 are one value in it? (sqlite.org/datatype3.html, 3.1) */
-function convertsNumbers(declared: string, strict: boolean): boolean {
-  if (strict && declared.toUpperCase() === 'ANY') return false;
-  return /INT/i.test(declared) || !/CHAR|CLOB|TEXT|BLOB|^$/i.test(declared);
+function numbersOf(declared: string, strict: boolean): Numbers {
+  if (strict && declared.toUpperCase() === 'ANY') return 'kept';
+  if (/INT/i.test(declared)) return 'converted';
+  if (/CHAR|CLOB|TEXT/i.test(declared)) return 'none';
+  return /BLOB|^$/i.test(declared) ? 'kept' : 'converted';
 }
 
 interface SourceColumn {
@@ -116,14 +121,14 @@ export function targetName(things: { name: string; targetName?: string }[], name
   return things.find((thing) => thing.name === name)?.targetName ?? name;
 }
 
-async function targetRows(client: pg.Client, sql: string, exact: (i: number) => boolean): Promise<string[]> {
+async function targetRows(client: pg.Client, sql: string, numbers: Numbers[]): Promise<string[]> {
   const { rows, fields } = await client.query<(string | null)[]>({
     text: sql,
     rowMode: 'array',
     types: { getTypeParser: () => (value: unknown) => value },
   });
   return rows.map((row) =>
-    row.map((value, i) => fromTarget(value, fields[i]!.dataTypeID, exact(i))).join(' | '),
+    row.map((value, i) => fromTarget(value, fields[i]!.dataTypeID, numbers[i]!)).join(' | '),
   );
 }
 
@@ -150,9 +155,8 @@ async function tableDifferences(
   const theirs = columns.map((column) => quote(targetName(plannedColumns, column.name))).join(', ');
   const select = `SELECT ${theirs} FROM public.${quote(there)}`;
   const { fields } = await client.query({ text: `${select} LIMIT 0`, rowMode: 'array' });
-  const exact = columns.map(
-    ({ declared, strict }, i) => fields[i]!.dataTypeID === VARCHAR && !convertsNumbers(declared, strict),
-  );
+  const numbers = columns.map(({ declared, strict }) => numbersOf(declared, strict));
+  const exact = numbers.map((of, i) => of === 'kept' && fields[i]!.dataTypeID === VARCHAR);
   const source = db
     .prepare(
       `SELECT ${columns.map((column) => sourceSql(quote(column.name))).join(', ')} FROM ${quote(name)}`,
@@ -161,7 +165,7 @@ async function tableDifferences(
     .raw()
     .all() as unknown[][];
   const rows = source.map((row) => row.map((value, i) => fromSource(value, exact[i]!)).join(' | '));
-  const target = await targetRows(client, select, (i) => exact[i]!);
+  const target = await targetRows(client, select, numbers);
   return [
     ...surplus(rows, target).map((row) => `${name}, source only: ${row}`),
     ...surplus(target, rows).map((row) => `${name}, target only: ${row}`),

@@ -1,0 +1,210 @@
+/** What surprises people of SQLite and PostgreSQL, each by its name; what has a suite of its own is there. */
+import Database from 'better-sqlite3';
+import { DEFAULT_INPUT } from '../src/contract.ts';
+import { captureFault, installCapture } from '../src/databases/sqlite/capture.ts';
+import { createControl, LOG_TABLE } from '../src/databases/sqlite/control.ts';
+import { planMigration } from '../src/engine/plan.ts';
+import { TestMigration } from './support/migration.ts';
+import { brief, planOf, table } from './support/plan.ts';
+import { differences } from './support/same.ts';
+import { schemaDifferences } from './support/same-schema.ts';
+
+async function captured(
+  schema: string,
+): Promise<{ db: Database.Database; logged: () => unknown[]; fault: () => string | null }> {
+  const db = new Database(':memory:');
+  db.exec(schema);
+  const { tables } = await planMigration(db, { policies: DEFAULT_INPUT.policies, overrides: {} });
+  createControl(db, 'test', 2);
+  installCapture(db, tables, DEFAULT_INPUT.capture.maxLogRows);
+  let seen = db.prepare(`SELECT max(seq) FROM ${LOG_TABLE}`).pluck().get() as number;
+  const logged = (): unknown[] => {
+    const keys = db
+      .prepare(`SELECT DISTINCT k0 FROM ${LOG_TABLE} WHERE seq > ? ORDER BY k0`)
+      .pluck()
+      .all(seen);
+    seen = db.prepare(`SELECT max(seq) FROM ${LOG_TABLE}`).pluck().get() as number;
+    return keys;
+  };
+  return { db, logged, fault: () => captureFault(db, tables) };
+}
+
+describe('capture', () => {
+  it('REPLACE deletes rows and fires no delete trigger: the deleted keys are logged all the same', async () => {
+    const { db, logged } = await captured(`
+      CREATE TABLE t (id INTEGER PRIMARY KEY, a INT UNIQUE, b INT UNIQUE ON CONFLICT REPLACE, c INT);
+      CREATE UNIQUE INDEX u ON t (c) WHERE c > 5;
+      INSERT INTO t VALUES (1, 1, 1, 1), (2, 2, 2, 2), (3, 3, 3, 3), (4, 4, 4, 7);`);
+    db.exec(
+      'CREATE TEMP TABLE fired (id); CREATE TEMP TRIGGER d AFTER DELETE ON t BEGIN INSERT INTO fired VALUES (OLD.id); END',
+    );
+    db.exec('INSERT OR REPLACE INTO t VALUES (5, 1, 50, 50)');
+    expect(logged()).toEqual([1, 5]);
+    db.exec('INSERT INTO t VALUES (6, 60, 2, 60)');
+    expect(logged()).toEqual([2, 6]);
+    db.exec('UPDATE OR REPLACE t SET c = 7 WHERE id = 3');
+    expect(logged()).toEqual([3, 4]);
+    expect(db.prepare('SELECT id FROM fired').all()).toEqual([]);
+    expect(db.prepare('SELECT id FROM t ORDER BY id').pluck().all()).toEqual([3, 5, 6]);
+  });
+
+  it.each(['OR IGNORE', 'OR REPLACE', 'OR FAIL', 'OR ROLLBACK', ''])(
+    'the clause of the application’s statement overrides a trigger’s: under "%s" no log row is lost',
+    async (clause) => {
+      const { db, logged } = await captured(
+        `CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 0), (2, 0)`,
+      );
+      db.exec(`UPDATE ${clause} t SET v = 1; UPDATE ${clause} t SET v = 2`);
+      expect(logged()).toEqual([1, 2]);
+      expect(db.prepare(`SELECT count(*) FROM ${LOG_TABLE} WHERE t <> 0`).pluck().get()).toBe(4);
+    },
+  );
+
+  it('cascades and a DELETE without condition are logged, a changed key by both its values', async () => {
+    const { db, logged } = await captured(`
+      CREATE TABLE p (id INTEGER PRIMARY KEY);
+      CREATE TABLE c (id INTEGER PRIMARY KEY, p INT REFERENCES p ON DELETE CASCADE ON UPDATE CASCADE);
+      INSERT INTO p VALUES (1), (2); INSERT INTO c VALUES (10, 1), (11, 1), (12, 2);`);
+    db.pragma('foreign_keys = ON');
+    db.exec('UPDATE p SET id = 3 WHERE id = 1');
+    expect(logged()).toEqual([1, 3, 10, 11]);
+    db.exec('DELETE FROM p');
+    expect(logged()).toEqual([2, 3, 10, 11, 12]);
+  });
+
+  it('DROP COLUMN fails where a trigger names the column: ours name keys alone, and notice nothing wrong', async () => {
+    const { db, logged, fault } = await captured(
+      'CREATE TABLE t (id INTEGER PRIMARY KEY, v, w); INSERT INTO t VALUES (1, 1, 1)',
+    );
+    db.exec('ALTER TABLE t DROP COLUMN w; ALTER TABLE t ADD COLUMN x; UPDATE t SET x = 5');
+    expect(logged()).toEqual([1]);
+    expect(fault()).toBeNull();
+  });
+});
+
+describe('values', () => {
+  it('STRICT columns and INTEGER PRIMARY KEY take one class, every other column any: all arrive', async () => {
+    const migration = await TestMigration.create(`
+      CREATE TABLE loose (id INTEGER PRIMARY KEY, i INTEGER, r REAL, t TEXT, b BLOB, n NUMERIC, x);
+      CREATE TABLE strict (id INTEGER PRIMARY KEY, i INT, r REAL, t TEXT, b BLOB, a ANY) STRICT;
+      INSERT INTO strict VALUES (1, '5', 5, 5, x'05', '007'), (2, 5.0, '5', '5', NULL, 5.0), (3, NULL, NULL, NULL, x'', x'05');`);
+    try {
+      for (const value of [
+        '5',
+        '5.5',
+        `'5'`,
+        `'text'`,
+        `x'05'`,
+        '9223372036854775808',
+        '9e999',
+        '9e999 - 9e999',
+        '0.1 + 0.2',
+      ])
+        migration.app.exec(
+          `INSERT INTO loose (i, r, t, b, n, x) VALUES (${Array(6).fill(value).join(', ')})`,
+        );
+      const stored = migration.app
+        .prepare(`SELECT typeof(i), typeof(r), typeof(x) FROM loose WHERE id IN (1, 6, 8)`)
+        .raw()
+        .all();
+      // 5 in a REAL column, 2^63 in an INTEGER one, and NaN.
+      expect(stored).toEqual([
+        ['integer', 'real', 'integer'],
+        ['real', 'real', 'real'],
+        ['null', 'null', 'null'],
+      ]);
+      expect(() => migration.app.exec(`INSERT INTO strict (i) VALUES ('x')`)).toThrow(/cannot store TEXT/);
+      expect(() => migration.app.exec(`INSERT INTO loose (id) VALUES ('x')`)).toThrow(/datatype mismatch/);
+      await migration.upToVerified();
+      expect(await differences(migration.app, migration.target, migration.plan)).toEqual([]);
+    } finally {
+      await migration.dispose();
+    }
+  });
+
+  it('numbers, texts and blobs in one untyped key sort by class, and a text bound as cursor would skip the numbers: every row is copied', async () => {
+    const migration = await TestMigration.create(`CREATE TABLE t (k PRIMARY KEY NOT NULL, v);
+      INSERT INTO t VALUES (10, 'n'), (9, 'n'), ('10', 't'), ('9', 't'), ('', 't'), (x'', 'b'), (x'39', 'b');`);
+    try {
+      expect(migration.app.prepare(`SELECT count(*) FROM t WHERE k > '9'`).pluck().get()).toBe(2);
+      await migration.begin();
+      expect(await migration.copy({ batchRows: 1 })).toMatchObject({ rows: 7 });
+      await migration.index();
+      expect(await differences(migration.app, migration.target, migration.plan)).toEqual([]);
+    } finally {
+      await migration.dispose();
+    }
+  });
+});
+
+describe('schema', () => {
+  it('INT PRIMARY KEY and INTEGER PRIMARY KEY DESC are not numbered, and not NOT NULL', async () => {
+    const plan = await planOf(`
+      CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b (id INTEGER PRIMARY KEY DESC); CREATE TABLE c (id INTEGER PRIMARY KEY);
+      INSERT INTO a VALUES (NULL), (NULL); INSERT INTO b VALUES (NULL); INSERT INTO c VALUES (NULL);`);
+    expect(brief(plan.blockers)).toEqual(['null-in-key a.id 2', 'null-in-key b.id 1']);
+    expect(plan.tables.map(({ columns }) => columns[0]!.identity)).toEqual([false, false, true]);
+  });
+
+  it('names of tables and columns do not regard case: keys and indexes that spell them otherwise are found', async () => {
+    const migration = await TestMigration.create(`
+      CREATE TABLE Parent (Id INTEGER PRIMARY KEY, "Code" TEXT UNIQUE, CHECK (CODE <> ''));
+      CREATE TABLE child (id INTEGER PRIMARY KEY, PARENT_ID INT REFERENCES pArEnT (ID), code TEXT REFERENCES PARENT ("cODE"));
+      CREATE INDEX by_parent ON CHILD (Parent_Id) WHERE parent_ID IS NOT NULL;
+      INSERT INTO PARENT VALUES (1, 'x'); INSERT INTO Child VALUES (1, 1, 'x');`);
+    try {
+      await migration.upToVerified();
+      expect(await migration.foreignKeys()).toBe(true);
+      expect(table(migration.plan, 'child').foreignKeys).toHaveLength(2);
+      expect(table(migration.plan, 'child').indexes.map(({ name }) => name)).toEqual(['by_parent']);
+      expect(await differences(migration.app, migration.target, migration.plan)).toEqual([]);
+      await migration.cutOver();
+      expect(await schemaDifferences(migration.app, migration.target, migration.plan)).toEqual([]);
+    } finally {
+      await migration.dispose();
+    }
+  });
+
+  it('PRAGMA table_info hides generated columns, and index_info their conditions: both are carried over', async () => {
+    const migration = await TestMigration.create(`
+      CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, low TEXT AS (lower(a)), kept TEXT AS (a || '!') STORED);
+      CREATE UNIQUE INDEX part ON t (a) WHERE a > 'm'; CREATE UNIQUE INDEX expr ON t (lower(a) || 'x') WHERE a IS NOT NULL;
+      INSERT INTO t (a) VALUES ('B'), ('z');`);
+    try {
+      expect((migration.app.pragma('table_info(t)') as unknown[]).length).toBe(2);
+      await migration.upToVerified();
+      await migration.foreignKeys();
+      await migration.cutOver();
+      expect(await differences(migration.app, migration.target, migration.plan)).toEqual([]);
+      expect(await schemaDifferences(migration.app, migration.target, migration.plan)).toEqual([]);
+      const put = (value: string): Promise<unknown> =>
+        migration.target.query('INSERT INTO t (a) VALUES ($1)', [value]);
+      await put('b2');
+      await expect(put('z')).rejects.toMatchObject({ code: '23505' });
+      await expect(put('b')).rejects.toMatchObject({ code: '23505' });
+    } finally {
+      await migration.dispose();
+    }
+  });
+
+  it('a CHECK passes NULL on both, and one with glob or typeof has no certain form', async () => {
+    const plan =
+      await planOf(`CREATE TABLE t (id INTEGER PRIMARY KEY, a INT CHECK (a > 0), b TEXT CHECK (b GLOB 'x*'), c CHECK (typeof(c) = 'text'));
+      INSERT INTO t VALUES (1, NULL, NULL, 'x')`);
+    expect(table(plan, 't').checks).toHaveLength(1);
+    expect(brief(plan.notices.filter(({ code }) => code === 'check-left-out'))).toEqual([
+      'check-left-out t',
+      'check-left-out t',
+    ]);
+  });
+});
+
+describe('PostgreSQL', () => {
+  it('has 1,600 columns at most: a wider table is refused by name', async () => {
+    const columns = (count: number): string => Array.from({ length: count }, (_, i) => `c${i}`).join(', ');
+    const plan = await planOf(
+      `CREATE TABLE wide (${columns(1_601)}); CREATE TABLE narrow (id INTEGER PRIMARY KEY, ${columns(10)})`,
+    );
+    expect(brief(plan.blockers)).toEqual(['too-many-columns wide 1601']);
+  });
+});
