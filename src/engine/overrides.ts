@@ -25,7 +25,7 @@ export interface Resolved {
 /** @throws CrossfadeError InvalidInput where a name is not the schema's, or a column cannot have a type of its own */
 export function resolveOverrides(schema: SourceSchema, overrides: Overrides): Resolved {
   const skipped = new Set<string>();
-  const kinds = new Map<SourceTable, Map<string, ColumnKind>>();
+  const kinds = new Map<string, Map<string, ColumnKind>>();
   const known = [...schema.tables, ...schema.virtualTables].map(({ name }) => name);
   for (const [name, { skip, columns }] of Object.entries(overrides)) {
     const table = schema.tables.find((candidate) => same(candidate.name, name));
@@ -41,13 +41,13 @@ export function resolveOverrides(schema: SourceSchema, overrides: Overrides): Re
       );
     }
     kinds.set(
-      table,
+      table.name,
       new Map(
         Object.entries(columns).map(([column, { type }]) => [columnOf(table, column).name, KINDS[type]]),
       ),
     );
   }
-  return { skipped, kindsOf: (table) => kinds.get(table) ?? NO_KINDS };
+  return { skipped, kindsOf: (table) => kinds.get(table.name) ?? NO_KINDS };
 }
 
 const NO_KINDS: ReadonlyMap<string, ColumnKind> = new Map();

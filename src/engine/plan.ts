@@ -10,6 +10,7 @@ import { readSchema, type SourceSchema, type SourceTable } from '../databases/sq
 import { CrossfadeError } from '../errors.ts';
 import { reportDigits } from './declared-limits.ts';
 import { Findings, named } from './findings.ts';
+import { provedNotNull } from './not-null.ts';
 import { reportSkipped, resolveOverrides, type Resolved } from './overrides.ts';
 import { planChecks } from './plan-checks.ts';
 import { chooseColumns, guardsOf, planColumn } from './plan-columns.ts';
@@ -73,7 +74,11 @@ async function planOnce(
   const started = performance.now();
   const facts = await census(db, schema, overrides, findings, onProgress);
   const censusMs = Math.round(performance.now() - started);
-  const tables = schema.tables.filter((table) => facts.has(table.name));
+  const tables = provedNotNull(
+    schema.tables.filter((table) => facts.has(table.name)),
+    facts,
+    findings,
+  );
 
   const keys = resolveForeignKeys(tables, overrides.skipped, findings);
   const kinds = new Map<string, Choices>();

@@ -15,7 +15,7 @@ export interface PlanView {
 const TABLES_IN_FULL = 20;
 /** Findings of one kind that are told in full. */
 const OF_ONE_KIND = 5;
-/** Copy, indexes and verification of a million rows in eleven columns took 3.7 times their census. */
+/** Of a million rows in eleven columns: one run, on a busy machine, planned for 12 s and copied, indexed and verified for 44 s. */
 const TIMES_CENSUS = 4;
 
 /** @returns text that ends with the verdict and a newline */
