@@ -65,12 +65,17 @@ export function valueCount(facts: ColumnFacts): number {
 export function chooseKind(subject: ColumnCase): Choice {
   const order = preferredKinds(subject);
   const holding = order.filter((kind) => holds(kind, subject) && isTold(kind, subject));
-  const withDefault = holding.filter((candidate) => holdsDefault(candidate, subject));
-  // Where NULL is not allowed, every insert that relies on a lost default would fail: one text for both classes is better.
-  const kind = withDefault.find((candidate) => candidate !== 'mixed' || subject.column.notNull) ?? holding[0];
+  const kind = preferred(holding, subject);
   if (kind !== undefined) return { kind, why: reason(kind, subject) };
   const obstacle = obstacleOf(subject.facts);
   return { kind: order[0]!, why: obstacle.what, obstacle };
+}
+
+/** The first kind that holds the default too, else the first. */
+export function preferred(kinds: ColumnKind[], subject: ColumnCase): ColumnKind | undefined {
+  const withDefault = kinds.filter((candidate) => holdsDefault(candidate, subject));
+  // Where NULL is not allowed, every insert that relies on a lost default would fail: one text for both classes is better.
+  return withDefault.find((candidate) => candidate !== 'mixed' || subject.column.notNull) ?? kinds[0];
 }
 
 /** Does the kind give back every value of the column, and what the source may hold there later? */

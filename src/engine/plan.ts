@@ -9,6 +9,7 @@ import { rowidName } from '../databases/sqlite/ranges.ts';
 import { readSchema, type SourceSchema, type SourceTable } from '../databases/sqlite/schema.ts';
 import { CrossfadeError } from '../errors.ts';
 import { reportDigits } from './declared-limits.ts';
+import { settleEmptyColumns } from './empty-columns.ts';
 import { Findings, named } from './findings.ts';
 import { provedNotNull } from './not-null.ts';
 import { reportSkipped, resolveOverrides, type Resolved } from './overrides.ts';
@@ -89,6 +90,7 @@ async function planOnce(
     rowKeys.set(table.name, key);
     kinds.set(table.name, chosen);
   }
+  settleEmptyColumns(kinds.values());
   const likeKeys = unifyKeyKinds(keys, kinds, findings);
   const names = reserveNames(tables, schema.views, policies.identifiers);
   const generated = new Map<string, GeneratedPlans>();
