@@ -12,18 +12,22 @@ function sumSql(column: ColumnPlan): { sqlite: string; postgres: string } {
   const c = quoted(column.name);
   switch (column.kind) {
     case 'bigint':
+    case 'integer':
     case 'double':
     case 'numeric':
       return { sqlite: `sum(${c})`, postgres: `sum(${c})` };
     case 'boolean':
       return { sqlite: `sum(${c})`, postgres: `sum(${c}::int)` };
     case 'text':
+    case 'uuid':
     case 'json':
     case 'jsonb':
     case 'mixed':
       return { sqlite: `sum(octet_length(${c}))`, postgres: `sum(octet_length(${c}::text))` };
     case 'bytea':
       return { sqlite: `sum(length(${c}))`, postgres: `sum(length(${c}))` };
+    case 'instant':
+      return { sqlite: `sum(${c})`, postgres: `sum(extract(epoch FROM ${c}) * 1000)` };
     case 'timestamp':
     case 'date':
       return { sqlite: `sum(unixepoch(${c}))`, postgres: `sum(extract(epoch FROM ${c}))` };
@@ -97,6 +101,7 @@ function hashSql(column: ColumnPlan, seed: string): string {
   const c = quoted(column.name);
   switch (column.kind) {
     case 'bigint':
+    case 'integer':
       return `hashint8extended(${c}, ${seed})`;
     case 'double':
       return `hashfloat8extended(${c}, ${seed})`;
@@ -112,6 +117,10 @@ function hashSql(column: ColumnPlan, seed: string): string {
       return `hashtextextended(${c}::text, ${seed})`;
     case 'bytea':
       return `hashtextextended(encode(${c}, 'hex'), ${seed})`;
+    case 'uuid':
+      return `uuid_hash_extended(${c}, ${seed})`;
+    case 'instant':
+      return `timestamp_hash_extended(${c} AT TIME ZONE 'UTC', ${seed})`;
     case 'timestamp':
       return `timestamp_hash_extended(${c}, ${seed})`;
     case 'date':

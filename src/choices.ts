@@ -53,11 +53,14 @@ export const OVERRIDE_TYPES = [
   'bytea',
   'date',
   'double precision',
+  'integer',
   'json',
   'jsonb',
   'numeric',
   'text',
   'timestamp',
+  'timestamptz(3)',
+  'uuid',
   'varchar',
 ] as const;
 export type OverrideType = (typeof OVERRIDE_TYPES)[number];

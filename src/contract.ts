@@ -117,6 +117,8 @@ export const DEFAULT_INPUT: MigrationInput = {
 /** How a source value is held on the target; each is reversible for the values that its check admits. */
 export type ColumnKind =
   | 'bigint'
+  /** Integers of 32 bits. */
+  | 'integer'
   | 'double'
   | 'numeric'
   | 'boolean'
@@ -125,6 +127,9 @@ export type ColumnKind =
   | 'json'
   | 'jsonb'
   | 'timestamp'
+  /** Whole milliseconds since 1970. */
+  | 'instant'
+  | 'uuid'
   | 'date'
   | 'mixed';
 

@@ -4,6 +4,7 @@
  */
 import type { ColumnKind, TablePlan } from '../contract.ts';
 import { literal } from './identifiers.ts';
+import { instantText } from './instant.ts';
 import { InvalidText } from './invalid-text.ts';
 import { mixedText } from './mixed.ts';
 
@@ -49,6 +50,8 @@ export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
   switch (kind) {
     case 'bigint':
       return typeof value === 'bigint' ? String(value) : null;
+    case 'integer':
+      return typeof value === 'bigint' && BigInt.asIntN(32, value) === value ? String(value) : null;
     case 'boolean':
       return value === 0n ? 'f' : value === 1n ? 't' : null;
     case 'double':
@@ -62,6 +65,10 @@ export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
     case 'mixed':
       // The two databases spell a real differently, and keys are found by their text.
       return value === null || typeof value === 'number' ? null : mixedText(value);
+    case 'instant':
+      return typeof value === 'bigint' ? instantText(value) : null;
+    case 'uuid':
+      return typeof value === 'string' && UUID.test(value) ? value : null;
     case 'timestamp':
       return typeof value === 'string' && isDatetime(value) ? value : null;
     case 'date':
@@ -72,6 +79,9 @@ export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
       return typeof value === 'string' && !value.includes('\0') ? value : null;
   }
 }
+
+/** As PostgreSQL writes it, which is the one spelling that comes back. */
+export const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** Is it a day of the calendar from the year 1 on? PostgreSQL fails on 0000-00-00 and 2024-02-30. */
 function isDate(text: string): boolean {

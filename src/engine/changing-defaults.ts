@@ -18,7 +18,12 @@ const RANDOM = `sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid
 /** SQL of the default by the kinds of column that can hold it. */
 export type Forms = Partial<Record<ColumnKind, string>>;
 
-const DATETIME: Forms = { timestamp: `date_trunc('second', ${NOW})`, text: toChar('YYYY-MM-DD HH24:MI:SS') };
+const DATETIME: Forms = {
+  timestamp: `date_trunc('second', ${NOW})`,
+  text: toChar('YYYY-MM-DD HH24:MI:SS'),
+  // A text in the source, which does not fit milliseconds there; on the target the column has one form.
+  instant: 'statement_timestamp()',
+};
 const DATE: Forms = { date: `${NOW}::date`, text: toChar('YYYY-MM-DD') };
 const TIME: Forms = { text: toChar('HH24:MI:SS') };
 
@@ -28,7 +33,7 @@ function toChar(pattern: string): string {
 
 function integerForms(sql: string, affinity: Affinity): Forms {
   if (affinity === 'TEXT') return { text: `(${sql})::text` };
-  return affinity === 'BLOB' ? { bigint: sql } : { bigint: sql, numeric: sql, double: sql };
+  return affinity === 'BLOB' ? { bigint: sql } : { bigint: sql, integer: sql, numeric: sql, double: sql };
 }
 
 /**
@@ -226,9 +231,14 @@ function epochForms(tokens: Token[], affinity: Affinity): Forms | null {
     return affinity === 'BLOB' ? { text: `(${EPOCH})::text` } : integerForms(EPOCH, affinity);
   if (is(seconds)) return integerForms(EPOCH, affinity);
   const factor = `(?:${seconds}|\\( ${seconds} \\)|${secondsText})`;
-  if (is(`(?:${factor} \\* 1000|1000 \\* ${factor})`)) return integerForms(`${EPOCH} * 1000`, affinity);
+  if (is(`(?:${factor} \\* 1000|1000 \\* ${factor})`)) {
+    return {
+      ...integerForms(`${EPOCH} * 1000`, affinity),
+      instant: `date_trunc('second', statement_timestamp())`,
+    };
+  }
   if (is(`cast \\( ${days} \\* 86400000(?:\\.0)? as \\w*int\\w* \\)`))
-    return integerForms(EPOCH_MS, affinity);
+    return { ...integerForms(EPOCH_MS, affinity), instant: 'statement_timestamp()' };
   return null;
 }
 

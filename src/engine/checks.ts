@@ -26,6 +26,9 @@ export function checksFor(name: string, column: SourceColumn, kind: ColumnKind):
         `${c} = trunc(${c}) AND ${c} BETWEEN -9223372036854775808 AND 9223372036854775807 ` +
           `OR abs(${c}) < 2251799813685248 AND ${c} = ${c}::double precision::numeric`,
       ];
+    case 'instant':
+      // The type rounds to milliseconds itself.
+      return [`${c} BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999+00'`];
     case 'timestamp':
       return [
         `${c} BETWEEN '0001-01-01 00:00:00' AND '9999-12-31 23:59:59' AND ${c} = date_trunc('second', ${c})`,
@@ -41,6 +44,8 @@ export function checksFor(name: string, column: SourceColumn, kind: ColumnKind):
     case 'jsonb':
       return convertsText ? [`jsonb_typeof(${c}) <> 'number'`] : [];
     case 'bigint':
+    case 'integer':
+    case 'uuid':
     case 'boolean':
     case 'bytea':
       return [];

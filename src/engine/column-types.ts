@@ -12,6 +12,7 @@ import { defaultSql, type SourceDefault } from './defaults.ts';
 
 export const TARGET_TYPES: Record<ColumnKind, OverrideType> = {
   bigint: 'bigint',
+  integer: 'integer',
   double: 'double precision',
   numeric: 'numeric',
   boolean: 'boolean',
@@ -20,6 +21,8 @@ export const TARGET_TYPES: Record<ColumnKind, OverrideType> = {
   json: 'json',
   jsonb: 'jsonb',
   timestamp: 'timestamp',
+  instant: 'timestamptz(3)',
+  uuid: 'uuid',
   date: 'date',
   mixed: 'varchar',
 };
@@ -101,6 +104,10 @@ export function fittingCount(kind: ColumnKind, { column, facts, keyed }: ColumnC
       return Math.max(0, facts.jsons - facts.invalidTexts);
     case 'jsonb':
       return facts.jsonValues;
+    case 'integer':
+    case 'instant':
+    case 'uuid':
+      return facts.asked;
     case 'timestamp':
       return facts.datetimes;
     case 'date':
@@ -116,6 +123,8 @@ export function fittingCount(kind: ColumnKind, { column, facts, keyed }: ColumnC
 /** Affinities by which SQLite would store a value of the kind in another storage class. */
 const CONVERTING: Partial<Record<ColumnKind, Affinity[]>> = {
   bigint: ['TEXT', 'REAL'],
+  integer: ['TEXT', 'REAL'],
+  instant: ['TEXT', 'REAL'],
   boolean: ['TEXT', 'REAL'],
   // Without an affinity 5 and 5.0 are two values.
   numeric: ['TEXT', 'REAL', 'BLOB'],
@@ -123,14 +132,17 @@ const CONVERTING: Partial<Record<ColumnKind, Affinity[]>> = {
 };
 
 const STRICT_KINDS: Partial<Record<Affinity, ColumnKind[]>> = {
-  INTEGER: ['bigint', 'boolean', 'mixed'],
+  INTEGER: ['bigint', 'integer', 'boolean', 'instant', 'mixed'],
   REAL: ['double', 'mixed'],
-  TEXT: ['text', 'json', 'jsonb', 'timestamp', 'date', 'mixed'],
+  TEXT: ['text', 'json', 'jsonb', 'timestamp', 'date', 'uuid', 'mixed'],
 };
 
 /** Why the column can never be held so, whatever its values; null where it can. */
 export function impossible(kind: ColumnKind, { column, indexed, rowid, strict }: ColumnCase): string | null {
-  if (rowid) return kind === 'bigint' ? null : 'it is the row number, which the target numbers as bigint';
+  if (rowid) {
+    const numbered = kind === 'bigint' || kind === 'integer';
+    return numbered ? null : 'it is the row number, which the target numbers as bigint or integer';
+  }
   if ((kind === 'json' || kind === 'jsonb') && indexed) {
     return `it is part of a key, an index or a foreign key, and ${kind} has no order that SQLite has`;
   }
@@ -190,6 +202,7 @@ function plainKinds({ column }: ColumnCase): ColumnKind[] {
 
 const FORMS: Record<ColumnKind, string> = {
   bigint: 'integers',
+  integer: 'integers of 32 bits',
   double: 'numbers that a double holds exactly',
   numeric: 'integers and numbers of at most 15 digits',
   boolean: '0 and 1',
@@ -197,6 +210,8 @@ const FORMS: Record<ColumnKind, string> = {
   bytea: 'blobs',
   json: 'valid JSON, kept as written',
   jsonb: 'JSON, of which the value is kept and not the text',
+  instant: 'milliseconds since 1970',
+  uuid: 'uuids in lower case with hyphens',
   timestamp: 'dates written YYYY-MM-DD HH:MM:SS',
   date: 'dates written YYYY-MM-DD',
   mixed: 'values of several storage classes, each kept as text that says which',

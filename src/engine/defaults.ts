@@ -4,6 +4,8 @@ import type { ColumnKind } from '../contract.ts';
 import { literal } from '../databases/identifiers.ts';
 import { mayBeInvalid } from '../databases/invalid-text.ts';
 import { canonicalJson } from '../databases/json-value.ts';
+import { instantText } from '../databases/instant.ts';
+import { keyInput, UUID } from '../databases/key.ts';
 import { MIXED_NUMBER, mixedText } from '../databases/mixed.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
 import { isKeyword, isOperator, tokenize, unwrapped, type Token } from '../databases/sqlite/tokens.ts';
@@ -121,11 +123,18 @@ function constantSql(
 }
 
 function integerSql(value: bigint, kind: ColumnKind, affinity: Affinity): string | undefined {
-  if (kind === 'bigint' || kind === 'numeric') return String(value);
+  if (kind === 'bigint' || kind === 'numeric' || kind === 'integer')
+    return keyInput(value, kind) ?? undefined;
+  if (kind === 'instant') return instantDefault(value);
   // Without an affinity the integer stays one, which a double would not give back.
   if (kind === 'double' && affinity !== 'BLOB' && BigInt(Number(value)) === value) return String(value);
   if (kind === 'boolean' && (value === 0n || value === 1n)) return String(value === 1n);
   return undefined;
+}
+
+function instantDefault(value: bigint): string | undefined {
+  const text = instantText(value);
+  return text === null ? undefined : `${literal(text)}::timestamptz`;
 }
 
 function realSql(value: number, kind: ColumnKind): string | undefined {
@@ -137,6 +146,7 @@ function realSql(value: number, kind: ColumnKind): string | undefined {
 function textSql(value: string, kind: ColumnKind): string | undefined {
   if (value.includes('\0') || value.includes('\ufffd')) return undefined;
   if (kind === 'text') return literal(value);
+  if (kind === 'uuid' && UUID.test(value)) return `${literal(value)}::uuid`;
   if (kind === 'timestamp' && isDatetimeText(value)) return `${literal(value)}::timestamp`;
   if (kind === 'date' && isDateText(value)) return `${literal(value)}::date`;
   if (kind === 'json' && isJsonText(value)) return `${literal(value)}::json`;

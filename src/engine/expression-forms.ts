@@ -33,6 +33,7 @@ function formsOfValue(node: ValueNode, affinity: Affinity): Form[] {
         ...integerForms(node, affinity),
       ];
     case 'bigint':
+    case 'integer':
       return integerForms(node, affinity);
     case 'double':
       return doubleForms(node, affinity);
@@ -49,6 +50,8 @@ function formsOfValue(node: ValueNode, affinity: Affinity): Form[] {
       ];
     case 'bytea':
       return [{ kind: 'bytea', sql: node.sql }];
+    case 'instant':
+    case 'uuid':
     case 'json':
     case 'jsonb':
     case 'mixed':

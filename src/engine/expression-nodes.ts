@@ -2,6 +2,7 @@
 import type { ColumnKind } from '../contract.ts';
 import { literal } from '../databases/identifiers.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
+import { UUID } from '../databases/key.ts';
 import { isKeyword, type Token } from '../databases/sqlite/tokens.ts';
 import { isDatetimeText, isDateText } from './date-text.ts';
 import { asciiLower } from './target-names.ts';
@@ -75,7 +76,7 @@ export function isNull(node: Node, negated: boolean): Node {
 
 /** Does PostgreSQL hold it in a form that cannot be compared as the source compares it? */
 export function isOpaque(kind: ColumnKind): boolean {
-  return kind === 'json' || kind === 'jsonb' || kind === 'mixed';
+  return ['json', 'jsonb', 'mixed', 'instant'].includes(kind);
 }
 
 const MIRRORED: Record<string, string> = { '<': '>', '>': '<', '<=': '>=', '>=': '<=' };
@@ -187,6 +188,9 @@ export function literalSql(constant: Literal, kind: ColumnKind, operator: string
     throw new Uncertain();
   }
   if (constant.kind === 'string' && kind === 'text') return literal(constant.value);
+  if (constant.kind === 'string' && kind === 'uuid' && UUID.test(constant.value)) {
+    return `uuid ${literal(constant.value)}`;
+  }
   if (constant.kind === 'string' && kind === 'timestamp' && isDatetimeText(constant.value)) {
     return `timestamp ${literal(constant.value)}`;
   }

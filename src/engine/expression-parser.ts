@@ -228,12 +228,16 @@ export class Parser {
     // A quoted name that is no column would be a string to SQLite: an old mistake that is left alone here.
     const column = this.columns(name);
     if (column === undefined) throw new Uncertain();
-    const { kind, affinity } = column;
+    const { affinity } = column;
+    const sql = column.sql ?? quoted(column.name);
+    // SQLite computes with 64 bits.
+    const wide = column.kind === 'integer';
+    const kind = wide ? 'bigint' : column.kind;
     const node: ValueNode = {
       type: 'value',
       kind,
       binary: column.collation === 'BINARY' || kind !== 'text',
-      sql: column.sql ?? quoted(column.name),
+      sql: wide ? `${sql}::bigint` : sql,
       collation: column.collation,
       ...(affinity === undefined ? {} : { affinity }),
     };

@@ -96,13 +96,23 @@ export function reportSkipped(schema: SourceSchema, { skipped }: Resolved, findi
   }
 }
 
-/** Tells of a column that keeps less than was there: the value of JSON, and not its text. */
+/** Tells of a column that keeps less than was there, the value of JSON and not its text, or whose default makes what does not fit. */
 export function reportChosen(
   table: SourceTable,
   column: SourceColumn,
   kind: ColumnKind,
   findings: Findings,
 ): void {
+  if (kind === 'instant' && /CURRENT_TIMESTAMP|datetime/i.test(column.defaultText ?? '')) {
+    findings.note({
+      code: 'default-of-other-class',
+      table: table.name,
+      column: column.name,
+      message:
+        `${named(table.name, column.name)} is timestamptz(3), as overrides ask, and its default ${column.defaultText} is a text in the source: ` +
+        `a row that the source still makes by it does not fit and is set aside`,
+    });
+  }
   if (kind !== 'jsonb') return;
   findings.note({
     code: 'jsonb',

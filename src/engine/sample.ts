@@ -73,6 +73,7 @@ function readable(form: string | null, kind: ColumnKind): string {
     case 'numeric':
       return String(Buffer.from(form, 'hex').readDoubleBE());
     case 'text':
+    case 'uuid':
     case 'json':
     case 'timestamp':
     case 'date':
@@ -82,6 +83,8 @@ function readable(form: string | null, kind: ColumnKind): string {
     case 'jsonb':
       return form;
     case 'bigint':
+    case 'integer':
+    case 'instant':
     case 'boolean':
     case 'bytea':
       return form;
@@ -166,8 +169,11 @@ function targetForm(column: ColumnPlan): string {
   const name = `t.${quoted(nameOnTarget(column))}`;
   switch (column.kind) {
     case 'bigint':
+    case 'integer':
     case 'boolean':
       return `${name}::text`;
+    case 'instant':
+      return `(extract(epoch FROM ${name}) * 1000)::bigint::text`;
     case 'double':
       // -0 becomes 0 in a column that converts numbers; + 0 does the same.
       return `encode(float8send(${name}${affinityOf(column.declared) === 'BLOB' ? '' : ' + 0'}), 'hex')`;
@@ -183,6 +189,7 @@ function targetForm(column: ColumnPlan): string {
     case 'jsonb':
       return `${name}::text`;
     case 'text':
+    case 'uuid':
     case 'json':
       return `encode(convert_to(${name}::text, 'UTF8'), 'hex')`;
   }

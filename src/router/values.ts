@@ -2,6 +2,7 @@
 import { types } from 'node:util';
 import type pg from 'pg';
 import type { Value } from '../databases/adapter.ts';
+import { instantMs } from '../databases/instant.ts';
 import { InvalidText } from '../databases/invalid-text.ts';
 import { mixedValue } from '../databases/mixed.ts';
 import { CrossfadeError } from '../errors.ts';
@@ -91,6 +92,7 @@ const OID = {
   float8: 701,
   varchar: 1043,
   numeric: 1700,
+  timestamptz: 1184,
 };
 
 type Parse = (text: string) => unknown;
@@ -171,6 +173,14 @@ export function resultTypes(safeIntegers: boolean): pg.CustomTypesConfig {
   return { getTypeParser: (oid: number) => parsers.get(oid) ?? asIs };
 }
 
+/** Type modifier of timestamptz(3). */
+const MILLISECONDS = 3;
+
+const DECODE: Record<number, (text: string) => ReturnType<typeof mixedValue>> = {
+  [OID.varchar]: mixedValue,
+  [OID.timestamptz]: (text) => instantMs(text) ?? text,
+};
+
 function asDriver(value: ReturnType<typeof mixedValue>, safeIntegers: boolean): unknown {
   if (typeof value === 'bigint' && !safeIntegers) return narrowed(value);
   return value instanceof InvalidText ? value.toString() : value;
@@ -178,20 +188,21 @@ function asDriver(value: ReturnType<typeof mixedValue>, safeIntegers: boolean): 
 
 /**
  * Makes of a result what better-sqlite3 would have given, in place: without the row numbers of a table that has no key,
- * and with the values of mixed columns as they were. On the target varchar is the type of these columns
- * alone; what a query casts to varchar belongs to no table and stays text.
+ * and with the values of mixed columns and of milliseconds as they were. On the target varchar and timestamptz(3) are the types of
+ * these columns alone; what a query casts to them belongs to no table and stays text.
  */
 export function asSqlite<T extends pg.QueryResult>(result: T, safeIntegers: boolean): T {
   if (result.fields.some(({ name }) => name === ROW_NUMBER_COLUMN)) {
     for (const row of result.rows as Record<string, unknown>[]) delete row[ROW_NUMBER_COLUMN];
   }
-  for (const { name, dataTypeID, tableID } of result.fields) {
-    if (dataTypeID !== OID.varchar || tableID === 0) continue;
+  for (const { name, dataTypeID, dataTypeModifier, tableID } of result.fields) {
+    if (dataTypeID === OID.timestamptz && dataTypeModifier !== MILLISECONDS) continue;
+    const decode = tableID === 0 ? undefined : DECODE[dataTypeID];
+    if (decode === undefined) continue;
     for (const row of result.rows as Record<string, unknown>[]) {
       const text = row[name];
       if (typeof text !== 'string') continue;
-      const value = mixedValue(text);
-      row[name] = asDriver(value, safeIntegers);
+      row[name] = asDriver(decode(text), safeIntegers);
     }
   }
   return result;

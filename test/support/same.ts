@@ -8,6 +8,8 @@ import type pg from 'pg';
 import type { Plan, TablePlan } from '../../src/contract.ts';
 
 const BIGINT = 20;
+const INTEGER = 23;
+const TIMESTAMPTZ = 1184;
 const DOUBLE = 701;
 const NUMERIC = 1700;
 const BOOLEAN = 16;
@@ -55,6 +57,7 @@ function fromTarget(value: string | null, type: number, numbers: Numbers): strin
   if (value === null) return '-';
   switch (type) {
     case BIGINT:
+    case INTEGER:
       return `n${value}`;
     case NUMERIC:
       return /^-?\d+(\.0+)?$/.test(value) ? `n${BigInt(value.replace(/\..*/, ''))}` : number(Number(value));
@@ -65,6 +68,8 @@ function fromTarget(value: string | null, type: number, numbers: Numbers): strin
       return value === 't' ? 'n1' : 'n0';
     case BYTEA:
       return `b${value.slice(2)}`;
+    case TIMESTAMPTZ:
+      return `n${Date.parse(value.replace(' ', 'T').replace('+00', 'Z'))}`;
     case VARCHAR:
       return fromMixed(value, numbers);
     default:

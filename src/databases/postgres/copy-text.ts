@@ -1,6 +1,7 @@
 /** Reads PostgreSQL's COPY text format, where a batch must be looked at row by row. */
 import { isUtf8 } from 'node:buffer';
 import type { ColumnPlan, TablePlan } from '../../contract.ts';
+import { instantMs } from '../instant.ts';
 import { mixedValue } from '../mixed.ts';
 import { InvalidText } from '../invalid-text.ts';
 import type { KeyValue } from '../key.ts';
@@ -49,6 +50,7 @@ type Held = Pick<ColumnPlan, 'kind' | 'declared'>;
 export function sqliteValue(text: string, column: Held): KeyValue {
   switch (column.kind) {
     case 'bigint':
+    case 'integer':
       return BigInt(text);
     case 'boolean':
       // The output function writes t, a cast to text writes true.
@@ -61,7 +63,10 @@ export function sqliteValue(text: string, column: Held): KeyValue {
       return Buffer.from(text.slice(2), 'hex');
     case 'mixed':
       return stored(mixedValue(text, affinityOf(column.declared) !== 'TEXT'), column);
+    case 'instant':
+      return instantMs(text) ?? text;
     case 'text':
+    case 'uuid':
     case 'json':
     case 'jsonb':
     case 'timestamp':

@@ -1,7 +1,7 @@
 /** The questions that the census asks about a column, as SQL aggregates over the alias `t`. */
 import type { ColumnKind } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
-import { canonicalJsonSql, IS_PLAIN_TEXT } from './encode.ts';
+import { admitsSql, canonicalJsonSql, IS_PLAIN_TEXT } from './encode.ts';
 import type { Fact } from './column-facts.ts';
 import {
   declaredLength,
@@ -75,6 +75,7 @@ export function firstQuestions(column: SourceColumn, indexed: boolean, wanted?: 
     ...(wanted === 'date' || isDate(column.declared) ? { dates: count('date') } : {}),
     ...(wanted === 'json' || isJson(column.declared) ? { jsons: count('json') } : {}),
     ...(wanted === 'jsonb' ? { jsonValues: count('jsonb') } : {}),
+    ...(wanted === 'integer' || wanted === 'instant' || wanted === 'uuid' ? { asked: count(wanted) } : {}),
     ...(indexed || (classes.includes('texts') && !isOfDates(column))
       ? { longest: `max(octet_length(${c}))` }
       : {}),
@@ -98,6 +99,10 @@ export function fittingSql(column: SourceColumn, kind: ColumnKind): string {
   switch (kind) {
     case 'bigint':
       return `(${isA(column, 'integers')})`;
+    case 'integer':
+    case 'instant':
+    case 'uuid':
+      return admitsSql(kind, c);
     case 'boolean':
       return `(${isA(column, 'integers')} AND ${c} IN (0, 1))`;
     case 'numeric':

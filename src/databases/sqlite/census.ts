@@ -118,7 +118,7 @@ class TableCensus {
         facts,
         dated: isOfDates(column),
         questions:
-          table.rowidAlias && name === table.primaryKey[0]
+          table.rowidAlias && name === table.primaryKey[0] && !wanted.has(name)
             ? rowidQuestions(column)
             : firstQuestions(column, anyIndexed || indexed.has(name), wanted.get(name)),
       });

@@ -17,6 +17,8 @@ interface Counts {
   jsons: number;
   /** Texts that are JSON which PostgreSQL's jsonb can hold; counted only where it is asked for. */
   jsonValues: number;
+  /** Values that fit an `integer`, `timestamptz(3)` or `uuid`; counted only where one of these is asked for. */
+  asked: number;
   /** Reals that 15 digits hold exactly and that PostgreSQL's numeric gives back. */
   decimals: number;
   /** Reals within the declared precision and scale. */
@@ -65,6 +67,7 @@ export function noFacts(): ColumnFacts {
     dates: 0,
     jsons: 0,
     jsonValues: 0,
+    asked: 0,
     decimals: 0,
     inScale: 0,
     beyondDouble: 0,

@@ -10,6 +10,7 @@ import type Database from 'better-sqlite3';
 import type { ColumnPlan, TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { literal, quoted } from '../identifiers.ts';
+import { FIRST_INSTANT, instantSql, LAST_INSTANT } from '../instant.ts';
 import { canonicalJsonBytes } from '../json-value.ts';
 import { isPlainText } from '../mixed.ts';
 import { makesIntegers } from './affinity.ts';
@@ -39,6 +40,11 @@ function cellSql(column: ColumnPlan, name: string, inKey: boolean): CellSql {
   switch (column.kind) {
     case 'bigint':
       return { text: name, admits: `typeof(${name}) = 'integer'` };
+    case 'integer':
+    case 'uuid':
+      return { text: name, admits: admitsSql(column.kind, name) };
+    case 'instant':
+      return { text: instantSql(name), admits: admitsSql(column.kind, name) };
     case 'double':
       // format() loses the sign of zero, which a column without REAL affinity keeps.
       return {
@@ -86,6 +92,20 @@ function cellSql(column: ColumnPlan, name: string, inKey: boolean): CellSql {
       };
   }
 }
+
+/** SQL condition: would a column of this kind give back the value? */
+export function admitsSql(kind: 'integer' | 'instant' | 'uuid', name: string): string {
+  switch (kind) {
+    case 'integer':
+      return `(typeof(${name}) = 'integer' AND ${name} BETWEEN -2147483648 AND 2147483647)`;
+    case 'instant':
+      return `(typeof(${name}) = 'integer' AND ${name} BETWEEN ${FIRST_INSTANT} AND ${LAST_INSTANT})`;
+    case 'uuid':
+      return `(typeof(${name}) = 'text' AND octet_length(${name}) = 36 AND ${name} GLOB '${UUID_GLOB}')`;
+  }
+}
+
+const UUID_GLOB = [8, 4, 4, 4, 12].map((digits) => '[0-9a-f]'.repeat(digits)).join('-');
 
 /** Our function in SQLite that is `isPlainText`. */
 export const IS_PLAIN_TEXT = 'crossfade_is_plain_text';
