@@ -339,10 +339,12 @@ describe('PlainPrinter', () => {
       snapshot('shift', {}, { retrying: [{ activity: 'replayChanges', attempt: 2, message: 'gone' }] }),
       snapshot('shift', {}, { unanswered: true, taskQueue: 'crossfade' }),
       snapshot('shift', {}, { progress: [{ ...replay, quarantined: 2 }] }),
-      snapshot('shift', { rollback: { reason: 'tea', steps: ['one'] } }),
-      snapshot('shift', { rollback: { reason: 'tea', steps: ['one', 'two'] } }),
+      snapshot('shift', { reason: 'tea', rollback: { reason: 'tea', steps: ['one'] } }),
+      snapshot('shift', { reason: 'a column too many', rollback: { reason: 'tea', steps: ['one'] } }),
+      snapshot('shift', { reason: 'a column too many', rollback: { reason: 'tea', steps: ['one'] } }),
+      snapshot('shift', { reason: 'tea', rollback: { reason: 'tea', steps: ['one', 'two'] } }),
     ]).map((line) => line.slice(10));
-    expect(lines.slice(-11)).toEqual([
+    expect(lines.slice(-12)).toEqual([
       '10 % of reads on PostgreSQL',
       'gate at 10 %: breach: slow; late',
       '0 % of reads on PostgreSQL',
@@ -353,6 +355,7 @@ describe('PlainPrinter', () => {
       '2 rows set aside, which blocks the cutover until they are changed',
       'rolling back: tea',
       '  one',
+      '  a column too many',
       '  two',
     ]);
   });

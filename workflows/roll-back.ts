@@ -42,9 +42,13 @@ export async function rollBack(
 
 /** Repeats a compensation until it succeeds; what stands in its way is shown, and only a finished migration ends it. */
 async function untilDone(run: Run, compensation: Compensation, work: () => Promise<string>): Promise<string> {
+  const { reason } = run.status;
   for (let waitMs = RETRY_MS; ; waitMs = Math.min(waitMs * 2, LONGEST_RETRY_MS)) {
     try {
-      return await work();
+      const done = await work();
+      if (reason === undefined) delete run.status.reason;
+      else run.status.reason = reason;
+      return done;
     } catch (error) {
       if (codeOf(error) === 'RollbackImpossible') throw error;
       run.status.reason = `${compensation} failed and will be repeated: ${reasonOf(error)}`;

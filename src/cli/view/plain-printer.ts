@@ -76,6 +76,10 @@ export class PlainPrinter {
     if (status.rollback !== undefined) {
       this.#once(now, 'rollback', rollbackText(true, status.rollback.reason));
       status.rollback.steps.forEach((step, index) => this.#once(now, `step ${index}`, `  ${step}`));
+      // What stands in its way, until it does no more.
+      const { reason } = status;
+      if (reason === undefined) this.#said.delete('obstacle');
+      else if (reason !== status.rollback.reason) this.#once(now, 'obstacle', `  ${reason}`);
     }
   }
 
