@@ -311,7 +311,16 @@ export interface Mismatch {
   secondary?: string;
 }
 
+/** A planned object of the target that is missing, not valid, or another than planned. */
+export interface SchemaFinding {
+  /** Name in the source. */
+  table: string;
+  /** Names the object and its fault, e.g. `unique index "u" is missing`. */
+  what: string;
+}
+
 export interface Verdict {
+  /** No difference in rows or schema, and nothing in quarantine. */
   equal: boolean;
   mode: 'full' | 'sample';
   at: string;
@@ -321,6 +330,9 @@ export interface Verdict {
   /** The first twenty. */
   mismatches: Mismatch[];
   mismatchCount: number;
+  /** The first twenty. Objects of a phase that is not past yet are not missed. */
+  schema: SchemaFinding[];
+  schemaCount: number;
   quarantined: number;
 }
 

@@ -21,6 +21,7 @@ const CODES = {
   TargetNotEmpty: { retryable: false, exit: 2 },
   MigrationExists: { retryable: false, exit: 2 },
   NoMigration: { retryable: false, exit: 2 },
+  NotCopied: { retryable: true, exit: 1 },
   PlanRefused: { retryable: false, exit: 3 },
   SchemaChanged: { retryable: false, exit: 1 },
   LogDiscontinuity: { retryable: false, exit: 1 },

@@ -1,5 +1,6 @@
 /** The status as Markdown, for the Temporal UI. Pure. */
 import { PHASES, type GateFigures, type MigrationStatus, type Side } from './contract.ts';
+import { verdictLine } from './verdict-text.ts';
 
 /** At most about 3 kB; the server refuses more than 20 kB. */
 export function statusMarkdown(status: MigrationStatus): string {
@@ -41,9 +42,7 @@ function detail(status: MigrationStatus, phase: string): string {
         ? ''
         : ` — ${status.views.created} views, ${status.views.leftOutCount} left out`;
     case 'verify':
-      return status.verdict === undefined
-        ? ''
-        : ` — ${status.verdict.equal ? 'equal' : `${status.verdict.mismatchCount} differences`}, ${status.verdict.rows} rows`;
+      return status.verdict === undefined ? '' : ` — ${verdictLine(status.verdict)}`;
     case 'shift': {
       const stage = status.stages.at(-1);
       if (stage === undefined) return '';

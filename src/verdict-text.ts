@@ -1,5 +1,5 @@
 /** A verdict in one line, for failures, Temporal's UI and the terminal. Pure. */
-import type { Mismatch, Verdict } from './contract.ts';
+import type { Mismatch, SchemaFinding, Verdict } from './contract.ts';
 
 const KINDS: Record<Mismatch['kind'], string> = {
   'missing-on-secondary': 'is missing on the secondary',
@@ -15,11 +15,32 @@ export function mismatchText({ table, key, kind, column, primary, secondary }: M
   return `${table} ${key} ${KINDS[kind]}${values}`;
 }
 
-/** What was compared, and the first difference by table, key and column where there is one. */
-export function verdictLine({ equal, rows, mode, mismatchCount, quarantined, mismatches }: Verdict): string {
+export function schemaText({ table, what }: SchemaFinding): string {
+  return `${table}: ${what}`;
+}
+
+/** How much differs, of which kind. */
+export function differencesText({ mismatchCount, schemaCount, quarantined }: Verdict): string {
+  const counts = [
+    ...(mismatchCount > 0 || schemaCount + quarantined === 0
+      ? [`${mismatchCount.toLocaleString('en-US')} ${plural('difference', mismatchCount)}`]
+      : []),
+    ...(schemaCount > 0
+      ? [`${schemaCount.toLocaleString('en-US')} ${plural('deviation', schemaCount)} of the schema`]
+      : []),
+    ...(quarantined > 0 ? [`${quarantined} in quarantine`] : []),
+  ];
+  return counts.join(', ');
+}
+
+function plural(noun: string, count: number): string {
+  return count === 1 ? noun : `${noun}s`;
+}
+
+/** What was compared, and the first difference by table, key and column, or the first of the schema. */
+export function verdictLine(verdict: Verdict): string {
+  const { equal, rows, mode, mismatches, schema } = verdict;
   if (equal) return `the databases agree: ${rows} rows ${mode === 'full' ? 'compared in full' : 'sampled'}`;
-  const kept = quarantined > 0 ? `, ${quarantined} in quarantine` : '';
-  const [first] = mismatches;
-  const example = first === undefined ? '' : `; first: ${mismatchText(first)}`;
-  return `the databases differ: ${mismatchCount} of ${rows} rows${kept}${example}`;
+  const [example] = [...mismatches.map(mismatchText), ...schema.map(schemaText)];
+  return `the databases differ: ${differencesText(verdict)}, ${rows} rows compared${example === undefined ? '' : `; first: ${example}`}`;
 }

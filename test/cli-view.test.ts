@@ -397,6 +397,8 @@ describe('renderReport', () => {
       tables: [{ table: 'users', rows: 1_000, equal: true }],
       mismatches: [],
       mismatchCount: 0,
+      schema: [],
+      schemaCount: 0,
       quarantined: 0,
     },
     stages: [

@@ -18,6 +18,7 @@ import { dropCapture, dropFence, installFence, suspendTriggers } from '../databa
 import { openSource } from '../databases/sqlite/connection.ts';
 import { CONTROL_TABLE, holdLease, LEASE_TABLE, NOW_MS, takeLease } from '../databases/sqlite/control.ts';
 import { logHead } from '../databases/sqlite/log.ts';
+import { sqliteSequences } from '../databases/sqlite/sequences.ts';
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
 import { proveWal } from '../databases/sqlite/wal-file.ts';
 import type { Endpoints } from './endpoints.ts';
@@ -168,6 +169,14 @@ class Cutover {
     }
     const missing = await missingPrivilege(client, replayer.plan);
     if (missing !== null) throw this.returned(missing);
+    const { findings } = await this.verifier.schema();
+    const [deviation] = findings;
+    if (deviation !== undefined) {
+      throw this.returned(
+        `the target's schema is not the planned one: table "${deviation.table}": ${deviation.what}` +
+          (findings.length > 1 ? `, and ${findings.length - 1} more (crossfade verify names them)` : ''),
+      );
+    }
     this.proveSource();
     // The reverse path is proved before anyone depends on it: capture in place and its log writable, source writable.
     await leased(client, lease, replayer.plan.tables.flatMap(installCaptureSql));
@@ -362,16 +371,4 @@ async function openTarget(endpoints: Endpoints, epoch: number, token: string): P
   } finally {
     await client.end();
   }
-}
-
-/** Values of sqlite_sequence by table name; empty where no table has AUTOINCREMENT. */
-export function sqliteSequences(db: Database.Database): Map<string, bigint> {
-  const present =
-    db.prepare(`SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'`).get() !== undefined;
-  if (!present) return new Map();
-  const rows = db.prepare('SELECT name, seq FROM sqlite_sequence').safeIntegers().all() as {
-    name: string;
-    seq: bigint;
-  }[];
-  return new Map(rows.map(({ name, seq }) => [name, seq]));
 }

@@ -30,6 +30,22 @@ export interface Checkpoint {
   changes: number;
 }
 
+/** Phases that create objects of the application on the target. */
+export type BuiltPhase = 'tables' | 'indexes' | 'foreign-keys';
+
+/** The phases whose objects are all there. */
+export async function readBuilt(client: pg.Client): Promise<Set<BuiltPhase>> {
+  const { rows } = await client.query<{ built: BuiltPhase[] }>(
+    'SELECT built FROM crossfade.checkpoint WHERE id = 1',
+  );
+  return new Set(rows[0]?.built ?? []);
+}
+
+/** Statement that notes the end of a phase; may be repeated. */
+export function noteBuiltSql(phase: BuiltPhase): string {
+  return `UPDATE crossfade.checkpoint SET built = array_append(array_remove(built, '${phase}'), '${phase}') WHERE id = 1`;
+}
+
 /** The plan that the migration runs by. @throws CrossfadeError NoMigration */
 export async function readPlan(client: pg.Client): Promise<Plan> {
   const { rows } = await client.query<{ plan: Plan | string }>(

@@ -8,6 +8,7 @@ import type { TargetLease } from '../databases/postgres/lease.ts';
 import { targetTable } from '../databases/postgres/names.ts';
 import type { Endpoints } from './endpoints.ts';
 import { changeTarget, leased } from './target-schema.ts';
+import { noteBuiltSql } from './store.ts';
 import { createViews } from './views.ts';
 
 /**
@@ -27,6 +28,7 @@ export async function createIndexes(
       }
       await leased(client, lease, [`ANALYZE ${targetTable(table)}`]);
     }
+    await leased(client, lease, [noteBuiltSql('indexes')]);
     return createViews(client, lease, endpoints.sourcePath, plan, signal);
   });
 }

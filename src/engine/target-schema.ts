@@ -24,7 +24,7 @@ import {
 } from '../databases/postgres/lease.ts';
 import { acceptsWrites } from '../protocol.ts';
 import type { Endpoints } from './endpoints.ts';
-import { readPlan } from './store.ts';
+import { noteBuiltSql, readPlan } from './store.ts';
 
 /** Runs `work` with the lease held on one connection. */
 export async function changeTarget<T>(
@@ -57,6 +57,7 @@ export async function createTables(endpoints: Endpoints, lease: TargetLease): Pr
     for (const table of plan.tables) {
       await leased(client, lease, [createTableSql(table), ...installFenceSql(table)]);
     }
+    await leased(client, lease, [noteBuiltSql('tables')]);
   });
 }
 
@@ -88,6 +89,7 @@ export async function addForeignKeys(endpoints: Endpoints, lease: TargetLease): 
         }
       }
     }
+    await leased(client, lease, [noteBuiltSql('foreign-keys')]);
     return true;
   });
 }

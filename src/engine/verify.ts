@@ -25,11 +25,13 @@ import { ChangedKeys, proveReach } from '../databases/sqlite/log.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
 import { describe, differences, readableKey, shortened } from './compare.ts';
 import { pause, type Endpoints } from './endpoints.ts';
+import { Found, type FoundDifference } from './found.ts';
 import { asRead } from './generated.ts';
 import { compareKeys, keysOf, onTargetSnapshot, type Pair } from './paired-read.ts';
 import { compareForms, sampleKeys } from './sample.ts';
-import { readPlan } from './store.ts';
+import { readBuilt, readCopied, readPlan } from './store.ts';
 import { compareByKey, keyOnly } from './verify-by-key.ts';
+import { verifySchema, type SchemaVerdict } from './verify-schema.ts';
 
 export interface VerifyOptions extends Endpoints {
   mode: 'full' | 'sample';
@@ -42,6 +44,7 @@ export interface VerifyOptions extends Endpoints {
 const CHUNK_ROWS = 5_000;
 const CHUNK_BYTES = 1024 * 1024;
 const MISMATCHES_SHOWN = 20;
+const FINDINGS_SHOWN = 20;
 /** Keys of the change log compared at one go. */
 const CHANGES_PER_STEP = 2_000;
 /** Times that a suspicion is looked at again, where the target is primary and no checkpoint can decide it. */
@@ -62,6 +65,9 @@ export async function verifyDatabases(options: VerifyOptions): Promise<Verdict> 
 }
 
 export class Verifier {
+  /** As the tables were made. */
+  private readonly planned: Plan;
+  /** As their rows are read, generated columns included. */
   private readonly plan: Plan;
   private readonly pair: Pair;
   private readonly staged: ChangedKeys;
@@ -69,6 +75,7 @@ export class Verifier {
 
   private constructor(db: Database.Database, client: pg.Client, plan: Plan, sourceIsPrimary: boolean) {
     this.pair = { db, client, sourceIsPrimary };
+    this.planned = plan;
     this.plan = { ...plan, tables: plan.tables.map(asRead) };
     this.staged = new ChangedKeys(db, Math.max(1, ...plan.tables.map((table) => table.key.length)));
   }
@@ -85,7 +92,8 @@ export class Verifier {
           );
         }
         const control = await readTargetControl(client);
-        const sourceIsPrimary = control === null || control.state !== 'open';
+        // A fence on the target is that of a rollback, before its commit point.
+        const sourceIsPrimary = control?.state !== 'open' && control?.state !== 'fencing';
         return new Verifier(db, client, await readPlan(client), sourceIsPrimary);
       } catch (error) {
         await client.end().catch(() => undefined);
@@ -106,11 +114,18 @@ export class Verifier {
     options: Pick<VerifyOptions, 'mode' | 'sampleRows' | 'signal' | 'onProgress'>,
   ): Promise<Verdict> {
     const started = performance.now();
+    await this.proveCopied();
+    const { findings, unreadable } = await this.schema();
     const rowsTotal = this.plan.tables.reduce((sum, table) => sum + table.rows, 0);
     const tables: Verdict['tables'] = [];
     let rows = 0;
     for (const table of this.plan.tables) {
       const before = this.found.size;
+      const asPlanned = !findings.some((finding) => finding.table === table.name);
+      if (unreadable.has(table.id)) {
+        tables.push({ table: table.name, rows: 0, equal: false });
+        continue;
+      }
       const tableRows = await this.verifyTable(table, options, (done) => {
         options.onProgress?.({
           kind: 'verify',
@@ -120,12 +135,12 @@ export class Verifier {
         });
       });
       rows += tableRows;
-      tables.push({ table: table.name, rows: tableRows, equal: this.found.size === before });
+      tables.push({ table: table.name, rows: tableRows, equal: asPlanned && this.found.size === before });
     }
     const quarantined = await this.quarantined();
     const reported = this.found.outside(quarantined);
     return {
-      equal: reported.length === 0 && quarantined.size === 0,
+      equal: reported.length === 0 && findings.length === 0 && quarantined.size === 0,
       mode: options.mode,
       at: new Date().toISOString(),
       ms: Math.round(performance.now() - started),
@@ -133,8 +148,32 @@ export class Verifier {
       tables,
       mismatches: reported.slice(0, MISMATCHES_SHOWN),
       mismatchCount: reported.length,
+      schema: findings.slice(0, FINDINGS_SHOWN),
+      schemaCount: findings.length,
       quarantined: quarantined.size,
     };
+  }
+
+  /** What of the plan's objects is missing or another on the target, as far as the migration has come. */
+  async schema(): Promise<SchemaVerdict> {
+    const { client, db, sourceIsPrimary } = this.pair;
+    const control = await readTargetControl(client);
+    return verifySchema(client, db, this.planned, {
+      built: await readBuilt(client),
+      targetIsPrimary: !sourceIsPrimary,
+      finished: control?.finished === true,
+    });
+  }
+
+  /** @throws CrossfadeError NotCopied: what is not there yet is no difference */
+  private async proveCopied(): Promise<void> {
+    const copied = [...(await readCopied(this.pair.client)).values()];
+    const pending = copied.filter(({ state }) => state !== 'live').length;
+    if (pending === 0) return;
+    throw new CrossfadeError(
+      'NotCopied',
+      `the copy has not ended: ${pending} of ${copied.length} tables are still to come; verify again after it`,
+    );
   }
 
   /**
@@ -334,31 +373,6 @@ class Range {
   clear(): void {
     this.source.clear();
     this.target = Promise.resolve(Buffer.alloc(0));
-  }
-}
-
-interface FoundDifference {
-  /** See `keyText`. */
-  key: string;
-  mismatch: Mismatch;
-}
-
-/** Differences by table and key: what two ways of looking find counts once. */
-class Found {
-  private readonly byKey = new Map<string, Mismatch>();
-
-  get size(): number {
-    return this.byKey.size;
-  }
-
-  add(table: TablePlan, { key, mismatch }: FoundDifference): void {
-    const name = `${table.id} ${key}`;
-    if (!this.byKey.has(name)) this.byKey.set(name, mismatch);
-  }
-
-  /** Those that are not in quarantine: those rows are absent on the target by design, and told by themselves. */
-  outside(quarantined: Set<string>): Mismatch[] {
-    return [...this.byKey].filter(([name]) => !quarantined.has(name)).map(([, mismatch]) => mismatch);
   }
 }
 

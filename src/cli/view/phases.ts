@@ -1,5 +1,6 @@
 /** The list of phases: which are done, which runs and how far it is, which are to come. */
 import { PHASES, type MigrationStatus, type Phase, type PhaseRecord } from '../../contract.ts';
+import { differencesText } from '../../verdict-text.ts';
 import { bar, bytes, count, counted, duration, fit, percent, spread, type Paint } from './format.ts';
 import { progressOf, type Snapshot } from './snapshot.ts';
 
@@ -69,7 +70,7 @@ function doneDetail(phase: Phase, status: MigrationStatus): string {
   if (phase === 'verify' && verdict !== undefined) {
     return verdict.equal
       ? `${counted(verdict.rows, 'row')} agree`
-      : `${counted(verdict.mismatchCount, 'difference')} in ${counted(verdict.rows, 'row')}`;
+      : `${differencesText(verdict)} in ${counted(verdict.rows, 'row')}`;
   }
   if (phase === 'shift') return `${stages.map(({ percent: share }) => share).join(' → ')} %`;
   if (phase === 'cutover' && cutover !== undefined) return `writes paused for ${count(cutover.pauseMs)} ms`;

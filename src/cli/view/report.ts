@@ -1,6 +1,6 @@
 /** What a finished run has done, for people. */
 import type { CutoverReport, MigrationReport } from '../../contract.ts';
-import { mismatchText } from '../../verdict-text.ts';
+import { differencesText, mismatchText, schemaText } from '../../verdict-text.ts';
 import { box, labelled } from './box.ts';
 import { bytes, count, counted, duration, fit, gateText, plain, spread, wrap, type Paint } from './format.ts';
 import { phaseName } from './phases.ts';
@@ -50,9 +50,7 @@ function factLines(report: MigrationReport, width: number, paint: Paint): string
     );
   }
   if (verdict !== undefined) {
-    const equal = verdict.equal
-      ? paint('green', 'every row agrees')
-      : paint('red', counted(verdict.mismatchCount, 'difference'));
+    const equal = verdict.equal ? paint('green', 'every row agrees') : paint('red', differencesText(verdict));
     const mode = verdict.mode === 'full' ? 'compared in full' : 'sampled';
     lines.push(
       labelled(
@@ -64,6 +62,7 @@ function factLines(report: MigrationReport, width: number, paint: Paint): string
     if (verdict.quarantined > 0)
       lines.push(labelled('', paint('red', `${count(verdict.quarantined)} quarantined`), paint));
     for (const one of verdict.mismatches.slice(0, 5)) lines.push(labelled('', mismatchText(one), paint));
+    for (const one of verdict.schema.slice(0, 5)) lines.push(labelled('', schemaText(one), paint));
   }
   for (const { percent: share, figures, decision } of stages) {
     if (figures === undefined) continue;

@@ -1,6 +1,6 @@
 /** A verdict for people: each table, and the differences one below the other. */
 import type { Verdict } from '../../contract.ts';
-import { mismatchText } from '../../verdict-text.ts';
+import { differencesText, mismatchText, schemaText } from '../../verdict-text.ts';
 import { count, counted, duration, fit, plain, wrap, type Paint } from './format.ts';
 
 /** @returns text without a trailing newline */
@@ -14,6 +14,10 @@ export function renderVerdict(verdict: Verdict, width = 80, paint: Paint = plain
     lines.push(...wrap(mismatchText(mismatch), width - 2).map((line) => `  ${line}`));
   const more = verdict.mismatchCount - verdict.mismatches.length;
   if (more > 0) lines.push(`  … and ${count(more)} more`);
+  for (const finding of verdict.schema)
+    lines.push(...wrap(schemaText(finding), width - 2).map((line) => `  ${line}`));
+  const moreObjects = verdict.schemaCount - verdict.schema.length;
+  if (moreObjects > 0) lines.push(`  … and ${count(moreObjects)} more of the schema`);
   if (verdict.quarantined > 0) {
     lines.push(
       paint('red', `${counted(verdict.quarantined, 'key')} in quarantine: no exact form on the target`),
@@ -22,10 +26,13 @@ export function renderVerdict(verdict: Verdict, width = 80, paint: Paint = plain
   const how = verdict.mode === 'full' ? 'compared in full' : 'sampled';
   lines.push(
     verdict.equal
-      ? paint('green', `${counted(verdict.rows, 'row')} ${how}, every one agrees (${duration(verdict.ms)})`)
+      ? paint(
+          'green',
+          `${counted(verdict.rows, 'row')} ${how}, every one agrees, and so does the schema (${duration(verdict.ms)})`,
+        )
       : paint(
           'red',
-          `${counted(verdict.mismatchCount, 'difference')} in ${counted(verdict.rows, 'row')}, ${how} (${duration(verdict.ms)})`,
+          `${differencesText(verdict)} in ${counted(verdict.rows, 'row')}, ${how} (${duration(verdict.ms)})`,
         ),
   );
   return lines.join('\n');

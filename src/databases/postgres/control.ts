@@ -47,6 +47,8 @@ CREATE TABLE crossfade.checkpoint (
   whole_batches boolean NOT NULL DEFAULT false,
   -- changes up to here have been compared since the full verification
   verified_position bigint,
+  -- phases whose tables, indexes, foreign keys are all there: verification expects them
+  built text[] NOT NULL DEFAULT '{}',
   -- names the last batch that went back to the source; the source holds the same
   reverse_token text
 );
