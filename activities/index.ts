@@ -155,8 +155,8 @@ export function createActivities(dependencies: ActivityDependencies) {
     measureStage: (step: Step, windowMs: number): Promise<GateFigures> =>
       run(async ({ signal }) => {
         const endpoints = endpointsOf(step);
-        const mismatches = await verifyRecent(endpoints, leaseOf('control', step), signal);
-        return { ...(await stageFigures(endpoints, windowMs)), mismatches: mismatches.length };
+        const { mismatchCount } = await verifyRecent(endpoints, leaseOf('control', step), signal);
+        return { ...(await stageFigures(endpoints, windowMs)), mismatches: mismatchCount };
       }),
 
     addForeignKeys: (step: Step): Promise<boolean> =>

@@ -36,6 +36,8 @@ async function copyOnce(bench: Bench, rows: number): Promise<Copied> {
     await migration.begin();
     const { result, rssBefore, peakRss } = await migration.copy();
     if (result.rows !== rows) throw new Error(`${result.rows} of ${rows} rows were copied`);
+    // Verification waits for tables that replay has not taken up.
+    await migration.catchUp();
     return { source, endpoints: migration.endpoints, rssBefore, peakRss };
   } finally {
     await migration.end();

@@ -301,7 +301,10 @@ export interface PlanSummary {
   noticeCount: number;
 }
 
-/** A difference between the databases that stood after replay had passed it. Values are shortened to 80 characters. */
+/**
+ * A difference between the databases that stood after replay had passed it. Key and values are shortened to 80
+ * characters, long values around where they begin to differ; of a missing row the other side's is told, with its columns.
+ */
 export interface Mismatch {
   table: string;
   key: string;
@@ -320,7 +323,7 @@ export interface SchemaFinding {
 }
 
 export interface Verdict {
-  /** No difference in rows or schema, and nothing in quarantine. */
+  /** No difference in rows or schema that is left, and nothing in quarantine. */
   equal: boolean;
   mode: 'full' | 'sample';
   at: string;
@@ -334,6 +337,11 @@ export interface Verdict {
   schema: SchemaFinding[];
   schemaCount: number;
   quarantined: number;
+  /** Keys that differ and wait for replay, which does not run. */
+  undecided: number;
+  /** Of a repair: what differed and agrees now; the first twenty. */
+  healed?: Mismatch[];
+  healedCount?: number;
 }
 
 /** Counts and latencies of one side within one window, from the routers' reports. */
@@ -479,6 +487,8 @@ export interface VerifyInput {
   target: string;
   mode: 'full' | 'sample';
   sampleRows: number;
+  /** Has the primary's rows written again where the secondary's differ; needs a migration whose replay runs. */
+  repair: boolean;
 }
 
 /** Input of `rollbackMigration`. */

@@ -111,8 +111,8 @@ const migration = fields<MigrationInput>(
 );
 
 const verification = fields<VerifyInput>(
-  { ...sides, ...verify },
-  { source: D.source, target: D.target, ...D.verify },
+  { ...sides, ...verify, repair: flag },
+  { source: D.source, target: D.target, ...D.verify, repair: false },
 );
 
 const rollback = fields<RollbackInput>(

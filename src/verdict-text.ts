@@ -8,39 +8,54 @@ const KINDS: Record<Mismatch['kind'], string> = {
 };
 
 export function mismatchText({ table, key, kind, column, primary, secondary }: Mismatch): string {
-  const values =
-    column === undefined
-      ? ''
-      : `, column ${column}: ${primary ?? 'NULL'} on the primary, ${secondary ?? 'NULL'} on the secondary`;
-  return `${table} ${key} ${KINDS[kind]}${values}`;
+  const what = `${table} ${key} ${KINDS[kind]}`;
+  if (column !== undefined) {
+    const values = `${primary ?? 'NULL'} on the primary, ${secondary ?? 'NULL'} on the secondary`;
+    return `${what}, column ${column}: ${values}`;
+  }
+  const row = primary ?? secondary;
+  return row === undefined ? what : `${what}; on the other it has ${row}`;
 }
 
 export function schemaText({ table, what }: SchemaFinding): string {
   return `${table}: ${what}`;
 }
 
+type LaterField = 'schema' | 'schemaCount' | 'undecided';
+
+/** A verdict, also one out of an older history, which knows of rows alone. */
+type AnyVerdict = Omit<Verdict, LaterField> & Partial<Pick<Verdict, LaterField>>;
+
 /** How much differs, of which kind. */
-export function differencesText({ mismatchCount, schemaCount, quarantined }: Verdict): string {
-  const counts = [
-    ...(mismatchCount > 0 || schemaCount + quarantined === 0
-      ? [`${mismatchCount.toLocaleString('en-US')} ${plural('difference', mismatchCount)}`]
-      : []),
-    ...(schemaCount > 0
-      ? [`${schemaCount.toLocaleString('en-US')} ${plural('deviation', schemaCount)} of the schema`]
-      : []),
-    ...(quarantined > 0 ? [`${quarantined} in quarantine`] : []),
+export function differencesText(verdict: AnyVerdict): string {
+  const { mismatchCount, schemaCount = 0, quarantined, undecided = 0 } = verdict;
+  const others = [
+    ...(schemaCount > 0 ? [`${counted(schemaCount, 'deviation')} of the schema`] : []),
+    ...(quarantined > 0 ? [`${quarantined.toLocaleString('en-US')} in quarantine`] : []),
+    ...(undecided > 0 ? [`${counted(undecided, 'change')} not replayed, because nothing replays`] : []),
   ];
-  return counts.join(', ');
+  return mismatchCount === 0 && others.length > 0
+    ? others.join(', ')
+    : [counted(mismatchCount, 'difference'), ...others].join(', ');
 }
 
-function plural(noun: string, count: number): string {
-  return count === 1 ? noun : `${noun}s`;
+function counted(count: number, noun: string): string {
+  return `${count.toLocaleString('en-US')} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** What a repair has done; '' where none was asked for. */
+export function healedText({ healedCount }: AnyVerdict): string {
+  if (healedCount === undefined) return '';
+  return healedCount === 0 ? 'nothing to repair' : `${counted(healedCount, 'row')} repaired`;
 }
 
 /** What was compared, and the first difference by table, key and column, or the first of the schema. */
-export function verdictLine(verdict: Verdict): string {
-  const { equal, rows, mode, mismatches, schema } = verdict;
-  if (equal) return `the databases agree: ${rows} rows ${mode === 'full' ? 'compared in full' : 'sampled'}`;
+export function verdictLine(verdict: AnyVerdict): string {
+  const { equal, rows, mode, mismatches, schema = [] } = verdict;
+  const repair = healedText(verdict);
+  const repaired = repair === '' ? '' : `, ${repair}`;
+  if (equal)
+    return `the databases agree: ${rows} rows ${mode === 'full' ? 'compared in full' : 'sampled'}${repaired}`;
   const [example] = [...mismatches.map(mismatchText), ...schema.map(schemaText)];
-  return `the databases differ: ${differencesText(verdict)}, ${rows} rows compared${example === undefined ? '' : `; first: ${example}`}`;
+  return `the databases differ: ${differencesText(verdict)}, ${rows} rows compared${repaired}${example === undefined ? '' : `; first: ${example}`}`;
 }

@@ -399,6 +399,7 @@ describe('renderReport', () => {
       mismatchCount: 0,
       schema: [],
       schemaCount: 0,
+      undecided: 0,
       quarantined: 0,
     },
     stages: [

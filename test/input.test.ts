@@ -132,6 +132,7 @@ describe('parseVerifyInput and parseRollbackInput', () => {
       target: 'target',
       mode: 'full',
       sampleRows: 100,
+      repair: false,
     });
     expect(parseVerifyInput({ mode: 'sample' }).mode).toBe('sample');
     expect(() => parseVerifyInput({ soakMs: 1 })).toThrow('unknown field "soakMs"');

@@ -148,7 +148,7 @@ it('are verified row by row, equal rows included', async () => {
     `DELETE FROM log WHERE _crossfade_rowid = 2; UPDATE log SET who = 'x' WHERE at = 2`,
   );
   const { mismatches } = await migration.verify();
-  expect(mismatches.map(({ key, kind }) => `${key} ${kind}`)).toEqual([
+  expect(mismatches.map(({ key, kind }) => `${key} ${kind}`).sort()).toEqual([
     '2 missing-on-secondary',
     '3 different',
   ]);

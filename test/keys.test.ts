@@ -191,9 +191,9 @@ it('tell a row that is missing, too many, or another', async () => {
   expect(mismatches.map(({ table: name, key, kind }) => `${name} ${key} ${kind}`).sort()).toEqual([
     'folded BOB, 1 missing-on-primary',
     'folded bob, 1 missing-on-secondary',
-    'loose 1 different',
+    "loose '1' different",
+    "loose 'zz' missing-on-primary",
     'loose 1 missing-on-secondary',
-    'loose zz missing-on-primary',
   ]);
 });
 

@@ -1,10 +1,11 @@
 /** Verification: under constant writes no false alarm, and no real difference missed. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type * as Encode from '../src/databases/sqlite/encode.ts';
+import { eventually } from './support/eventually.ts';
 import { TestMigration, never } from './support/migration.ts';
 import { replayLoop, reverseLoop } from '../src/engine/replay-loop.ts';
 import { stageFigures } from '../src/engine/traffic.ts';
-import { verifyDatabases } from '../src/engine/verify.ts';
+import { Verifier, verifyDatabases } from '../src/engine/verify.ts';
 import { verifyRecent } from '../src/engine/verify-step.ts';
 import type { Verdict } from '../src/contract.ts';
 import { type Random, seeded } from './support/random.ts';
@@ -99,7 +100,9 @@ describe('while the source is primary and busy', () => {
       for (let round = 0; round < 4; round++) {
         expect(await verify()).toMatchObject({ equal: true, mismatches: [], quarantined: 0 });
         expect(await verify('sample', 200)).toMatchObject({ equal: true, mismatches: [] });
-        expect(await verifyRecent(migration.endpoints, migration.lease('control'), never)).toEqual([]);
+        expect(await verifyRecent(migration.endpoints, migration.lease('control'), never)).toMatchObject({
+          mismatches: [],
+        });
       }
       expect(await migration.verify()).toMatchObject({ equal: true });
     });
@@ -170,7 +173,7 @@ describe('while the source is primary and busy', () => {
     migration.app.exec(`UPDATE v SET i = 'text' WHERE id = 200; UPDATE v SET t = 'new' WHERE id = 201`);
     await migration.catchUp();
     await tampered(`UPDATE v SET t = 'corrupt' WHERE id = 201`);
-    const mismatches = await verifyRecent(migration.endpoints, migration.lease('control'), never);
+    const { mismatches } = await verifyRecent(migration.endpoints, migration.lease('control'), never);
     expect(mismatches).toEqual([
       expect.objectContaining({ key: '201', column: 't', primary: 'new', secondary: 'corrupt' }),
     ]);
@@ -178,6 +181,49 @@ describe('while the source is primary and busy', () => {
 });
 
 describe('without other traffic', () => {
+  it('counts what differs, and keeps only the first, however much one side has too much or too little', async () => {
+    migration = await TestMigration.create(
+      'CREATE TABLE few (id INTEGER PRIMARY KEY, t TEXT); CREATE TABLE k (k PRIMARY KEY, t TEXT); INSERT INTO few VALUES (5000, 5000)',
+    );
+    await migration.upToVerified();
+    await tamper(
+      migration.target,
+      ['few', 'k'],
+      `INSERT INTO few SELECT i, i FROM generate_series(1, 9000) i WHERE i <> 5000; INSERT INTO k SELECT i, i FROM generate_series(1, 2500) i`,
+    );
+    const verdict = await verify('full', 1);
+    expect(verdict).toMatchObject({ equal: false, rows: 1, mismatchCount: 8_999 + 2_500 });
+    expect(verdict.mismatches).toHaveLength(20);
+    expect(verdict.mismatches[0]).toEqual({
+      table: 'few',
+      key: '1',
+      kind: 'missing-on-primary',
+      secondary: 'id = 1, t = 1',
+    });
+  });
+
+  it('shows long values around where they begin to differ, and of which class a value is where only that tells', async () => {
+    migration = await TestMigration.create(
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, long TEXT, mixed);
+       INSERT INTO t VALUES (1, printf('%.200c', 'a') || '🙂b' || printf('%.200c', 'c'), 5), (2, '', '5'), (3, '', x'00'), (4, NULL, 0.5)`,
+    );
+    await migration.upToVerified();
+    await tamper(
+      migration.target,
+      ['t'],
+      `UPDATE t SET long = replace(long, '🙂b', '🙂d') WHERE id = 1; UPDATE t SET mixed = '5' WHERE id = 2;
+       UPDATE t SET mixed = NULL WHERE id = 3; DELETE FROM t WHERE id = 4`,
+    );
+    const { mismatches } = await verify();
+    expect(mismatches.map(({ column, primary, secondary }) => [column, primary, secondary])).toEqual([
+      ['long', expect.stringMatching(/^…a+🙂bc+…$/), expect.stringMatching(/^…a+🙂dc+…$/)],
+      ['mixed', `'5'`, '5'],
+      ['mixed', `x'00'`, 'NULL'],
+      [undefined, 'id = 4, long = NULL, mixed = 0.5', undefined],
+    ]);
+    expect(mismatches[0]!.primary!.length).toBeLessThanOrEqual(80);
+  });
+
   it('looks at a sample by a way that does not share the encoder, so that the encoder’s error shows', async () => {
     migration = await TestMigration.create(
       `CREATE TABLE d (id INTEGER PRIMARY KEY, r REAL); INSERT INTO d VALUES (1, 0.1 + 0.2), (2, 0.5)`,
@@ -242,6 +288,45 @@ describe('without other traffic', () => {
 });
 
 describe('while the target is primary and busy', () => {
+  it('waits for what has to go back, however long it takes', async () => {
+    migration = await TestMigration.create(SCHEMA);
+    await migration.upToVerified();
+    await migration.cutOver();
+    await migration.target.query(`UPDATE v SET t = 'late' WHERE id < 10; DELETE FROM pair WHERE n = 5`);
+    await tampered(`UPDATE v SET t = 'corrupt' WHERE id = 500`);
+    const verifying = verify();
+    // It looks whether the log has been consumed.
+    await eventually('verification waits for reverse replay', async () => {
+      const { rowCount } = await migration.target.query(
+        `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'crossfade verify' AND query LIKE '%seq <=%'`,
+      );
+      return rowCount === 1;
+    });
+    await migration.reverseCatchUp();
+    const verdict = await verifying;
+    expect(found(verdict)).toEqual(['v 500 different t']);
+    expect(verdict.undecided).toBe(0);
+  });
+
+  it('goes on over a cutover', async () => {
+    migration = await TestMigration.create(SCHEMA);
+    await migration.upToVerified();
+    const verifier = await Verifier.open(migration.endpoints, 'crossfade verify');
+    try {
+      await migration.cutOver();
+      await migration.target.query(`UPDATE v SET t = 'new' WHERE id < 10`);
+      await migration.reverseCatchUp();
+      const options = { mode: 'full', sampleRows: 5 } as const;
+      expect(await verifier.verify(options)).toMatchObject({ equal: true });
+      await tampered(`UPDATE v SET t = 'corrupt' WHERE id = 500`);
+      expect((await verifier.verify(options)).mismatches).toMatchObject([
+        { primary: 'corrupt', secondary: 'text 500' },
+      ]);
+    } finally {
+      await verifier.close();
+    }
+  });
+
   it('gives no false alarm, and misses no difference', async () => {
     migration = await TestMigration.create(SCHEMA);
     await migration.upToVerified();

@@ -31,7 +31,10 @@ async function compared(raw: unknown): Promise<Verdict> {
       entry.acceptVerification.executeWithOptions({ summary: 'check the input' }, [raw ?? {}]),
     );
     return await accepted(
-      longSteps(taskQueue).verifyDatabases.executeWithOptions({ summary: `verify: ${input.mode}` }, [input]),
+      longSteps(taskQueue).verifyDatabases.executeWithOptions(
+        { summary: `verify: ${input.mode}${input.repair ? ', and repair' : ''}` },
+        [input],
+      ),
     );
   } catch (error) {
     if (!isCancellation(error)) await recordVerdict('failed');

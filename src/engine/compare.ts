@@ -1,6 +1,6 @@
 /** Compares rows of both databases in COPY text; looks at single cells only where bytes differ. */
 import type { ColumnPlan, Mismatch, TablePlan } from '../contract.ts';
-import { keyText, type KeyValue } from '../databases/key.ts';
+import { keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
 import { affinityOf } from '../databases/sqlite/affinity.ts';
 import { canonicalJsonBytes } from '../databases/json-value.ts';
 import {
@@ -19,6 +19,8 @@ export interface Difference {
 }
 
 const SHOWN_CHARACTERS = 80;
+/** Shown before the first difference of two long values. */
+const CONTEXT_CHARACTERS = 20;
 
 /** Rows that are not the same on both sides, by key. Both texts hold the rows of the same key range. */
 export function differences(table: TablePlan, source: Buffer, target: Buffer): Difference[] {
@@ -41,7 +43,7 @@ const TAB = 0x09;
 const LINE_FEED = 0x0a;
 
 /** Are these the same rows in the same order? One pass over the bytes; cells are only looked at where bytes differ. */
-function sameRows(table: TablePlan, a: Buffer, b: Buffer): boolean {
+export function sameRows(table: TablePlan, a: Buffer, b: Buffer): boolean {
   // Most tables hold no doubles, and are then equal byte by byte.
   if (a.equals(b)) return true;
   const { columns } = table;
@@ -109,39 +111,99 @@ function double(text: string): number {
   return Number(text.replace(/^(-?)Inf(inity)?$/, '$1Infinity'));
 }
 
-/** Tells a difference as the verdict reports it; the source is named primary where `sourceIsPrimary`. */
-export function describe(table: TablePlan, difference: Difference, sourceIsPrimary: boolean): Mismatch {
+/** Tells a difference as the verdict reports it; the source is named primary where the target is not. */
+export function describe(table: TablePlan, difference: Difference, targetIsPrimary: boolean): Mismatch {
   const { key, source, target } = difference;
-  const base = { table: table.name, key: readableKey(key) };
+  const base = { table: table.name, key: readableKey(key, table) };
   if (source === undefined || target === undefined) {
-    const missingOnSource = source === undefined;
-    return {
-      ...base,
-      kind: missingOnSource === sourceIsPrimary ? 'missing-on-primary' : 'missing-on-secondary',
-    };
+    const onPrimary = (source === undefined) === targetIsPrimary;
+    const row = shortened(rowText(table, splitCells((source ?? target)!)));
+    return onPrimary
+      ? { ...base, kind: 'missing-on-secondary', primary: row }
+      : { ...base, kind: 'missing-on-primary', secondary: row };
   }
   const [cellsS, cellsT] = [splitCells(source), splitCells(target)];
   const index = table.columns.findIndex((column, i) => !sameCell(column, cellsS[i]!, cellsT[i]!));
-  const [s, t] = [shown(cellsS[index] ?? ''), shown(cellsT[index] ?? '')];
+  const column = table.columns[index]!;
   return {
     ...base,
-    kind: 'different',
-    column: table.columns[index]?.name ?? '?',
-    primary: sourceIsPrimary ? s : t,
-    secondary: sourceIsPrimary ? t : s,
+    ...valuesOf(column.name, shown(column, cellsS[index]!), shown(column, cellsT[index]!), targetIsPrimary),
   };
 }
 
-function shown(cell: string): string {
-  return shortened(unescapeCell(cell) ?? 'NULL');
+/** The part of a mismatch that tells the two values of a column, shortened where they are long. */
+export function valuesOf(
+  column: string,
+  source: string,
+  target: string,
+  targetIsPrimary: boolean,
+): Pick<Mismatch, 'kind' | 'column' | 'primary' | 'secondary'> {
+  const [s, t] = shortenedPair(source, target);
+  const [primary, secondary] = targetIsPrimary ? [t, s] : [s, t];
+  return { kind: 'different', column, primary, secondary };
+}
+
+function rowText(table: TablePlan, cells: string[]): string {
+  return table.columns.map((column, i) => `${column.name} = ${shown(column, cells[i]!)}`).join(', ');
+}
+
+/** As it is, but for columns whose classes only their marks tell apart, and doubles, which the two databases spell differently. */
+function shown(column: ColumnPlan, cell: string): string {
+  const text = unescapeCell(cell);
+  if (text === null) return 'NULL';
+  if (column.kind === 'double') return literalText(double(text));
+  return column.kind === 'mixed' ? literalText(cellValue(cell, column)) : text;
+}
+
+/** A value of a column that mixes classes, as SQLite's own literals write it. */
+export function literalText(value: KeyValue): string {
+  if (value === null) return 'NULL';
+  if (typeof value === 'string') return `'${value.replaceAll("'", "''")}'`;
+  if (Buffer.isBuffer(value)) return `x'${value.toString('hex')}'`;
+  if (typeof value === 'number')
+    return Object.is(value, -0) ? '-0.0' : Number.isInteger(value) ? `${value}.0` : String(value);
+  return typeof value === 'bigint' ? String(value) : `CAST(x'${value.bytes.toString('hex')}' AS TEXT)`;
 }
 
 /** A value as a mismatch shows it. */
 export function shortened(value: string): string {
-  return value.length > SHOWN_CHARACTERS ? `${value.slice(0, SHOWN_CHARACTERS - 1)}…` : value;
+  return cut(value, 0);
 }
 
-/** A key as a person reads it: values without their class letters. */
-export function readableKey(key: string): string {
-  return (JSON.parse(key) as string[]).map((value) => value.slice(2)).join(', ');
+/** Two values so that where they begin to differ can be seen. */
+export function shortenedPair(a: string, b: string): [string, string] {
+  let same = 0;
+  while (same < a.length && a[same] === b[same]) same++;
+  const from =
+    a.length > SHOWN_CHARACTERS || b.length > SHOWN_CHARACTERS ? Math.max(0, same - CONTEXT_CHARACTERS) : 0;
+  return [cut(a, from), cut(b, from)];
+}
+
+/** At most SHOWN_CHARACTERS of the value from there on, with … where something was left out. */
+function cut(value: string, from: number): string {
+  // No half of a surrogate pair.
+  const start = isLowSurrogate(value, from) ? from + 1 : from;
+  const before = start > 0 ? '…' : '';
+  if (value.length - start + before.length <= SHOWN_CHARACTERS) return before + value.slice(start);
+  let end = start + SHOWN_CHARACTERS - 1 - before.length;
+  if (isLowSurrogate(value, end)) end--;
+  return `${before}${value.slice(start, end)}…`;
+}
+
+function isLowSurrogate(text: string, at: number): boolean {
+  return at > 0 && (text.charCodeAt(at) & 0xfc00) === 0xdc00;
+}
+
+/** A key as a person reads it: its values without their classes, but where the column mixes them. */
+export function readableKey(key: string, table?: TablePlan): string {
+  const values = parseKeyText(key).map((value, i) => {
+    const kind = table?.columns.find(({ name }) => name === table.key[i])?.kind;
+    return kind === 'mixed' ? literalText(value) : plainValue(value);
+  });
+  return cut(values.join(', '), 0);
+}
+
+function plainValue(value: KeyValue): string {
+  if (value === null) return 'NULL';
+  return Buffer.isBuffer(value) ? value.toString('hex') : String(value);
 }

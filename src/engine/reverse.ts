@@ -20,7 +20,7 @@ import {
 } from '../databases/postgres/lease.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { takeLease } from '../databases/sqlite/control.ts';
-import { Receiver, type BatchTokens, type Refused } from '../databases/sqlite/receive.ts';
+import { batchTokens, continues, Receiver, type Refused } from '../databases/sqlite/receive.ts';
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
 import type { Endpoints } from './endpoints.ts';
 import { quarantineFigures, type QuarantineFigures } from './quarantine.ts';
@@ -161,7 +161,7 @@ export class ReverseReplayer {
         text: 'SELECT seq::text, table_id, key FROM crossfade.log ORDER BY seq',
         rowMode: 'array',
       });
-      const trusted = continues(this.receiver.tokens(), noted);
+      const trusted = continues(batchTokens(this.db), noted);
       if (rows.length === 0 && trusted) return null;
       const snapshot: LogSnapshot = { ...collect(rows), noted, quarantined, numbering };
       if (!trusted) {
@@ -271,11 +271,6 @@ export class ReverseReplayer {
       );
     }
   }
-}
-
-/** Does the source have exactly the batches that the target noted, or one more, whose note was lost? */
-function continues(source: BatchTokens | null, noted: string | null): boolean {
-  return source !== null && (source.last === noted || source.before === noted);
 }
 
 function collect(rows: [string, number, string[] | null][]): Pick<LogSnapshot, 'sequences' | 'tables'> {

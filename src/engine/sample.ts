@@ -7,22 +7,26 @@ import type pg from 'pg';
 import type { ColumnKind, ColumnPlan, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { InvalidText, textOf } from '../databases/invalid-text.ts';
-import { keyInput, keyKinds, keysAsRows, keyText, type KeyValue } from '../databases/key.ts';
+import { keyInput, keyKinds, keysAsRows, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
 import { affinityOf } from '../databases/sqlite/affinity.ts';
 import { sqliteValue } from '../databases/postgres/copy-text.ts';
 import { bound, marksOf } from '../databases/sqlite/bind.ts';
 import { nameOnTarget, sameKeyAs, targetTable } from '../databases/postgres/names.ts';
 import { rowidOf } from '../databases/sqlite/rowid.ts';
-import { readableKey } from './compare.ts';
-import { readPaired, type Pair } from './paired-read.ts';
+import { literalText } from './compare.ts';
+import { readPaired, type Pair, type PairedRead } from './paired-read.ts';
 
 /** Tables up to this size are sampled by ORDER BY random(), larger ones by seeking random rowids. */
 const SHUFFLED_ROWS = 20_000;
 const COLUMNS_AT_ONCE = 500;
 
+/** The forms of a row's values, in the plan's order of columns. */
+type Forms = (string | null)[];
+
 /** A value that is another one on the target, as a person reads it. */
 export interface FormDifference {
-  key: KeyValue[];
+  /** See `keyText`. */
+  key: string;
   column: string;
   source: string;
   target: string;
@@ -36,28 +40,36 @@ export function sampleKeys(db: Database.Database, table: TablePlan, rows: number
   );
 }
 
-/** Rows of the given keys that are really different, by the forms; a row that one side lacks is not looked at here. */
-export async function compareForms(
+/** Values of the given keys' rows that differ, by the forms; a row that one side lacks is not looked at here. */
+export function compareForms(
   pair: Pair,
   table: TablePlan,
   keys: KeyValue[][],
-): Promise<FormDifference[]> {
-  if (keys.length === 0) return [];
-  const kinds = keyKinds(table);
-  const { source, target, undecided } = await readPaired(pair, table, keys, {
+): Promise<PairedRead<FormDifference>> {
+  return readPaired(pair, table, keys, {
     source: () => keys.map((key) => sourceForms(pair.db, table, key)),
     target: () => targetForms(pair.client, table, keys),
+    compare: (source, target) => formDifferences(table, keys, source, target),
   });
+}
+
+function formDifferences(
+  table: TablePlan,
+  keys: KeyValue[][],
+  source: (Forms | null)[],
+  target: Map<string, Forms>,
+): FormDifference[] {
+  const kinds = keyKinds(table);
   const found: FormDifference[] = [];
   for (const [place, key] of keys.entries()) {
     const forms = source[place] ?? null;
     const others = target.get(key.map((value, i) => keyInput(value, kinds[i]!)!).join('\0'));
-    if (forms === null || others === undefined || undecided.has(keyText(key))) continue;
+    if (forms === null || others === undefined) continue;
     const column = table.columns.findIndex((_, i) => forms[i] !== others[i]);
     if (column < 0) continue;
     const { kind, name } = table.columns[column]!;
     found.push({
-      key,
+      key: keyText(key),
       column: name,
       source: readable(forms[column]!, kind),
       target: readable(others[column]!, kind),
@@ -71,7 +83,7 @@ function readable(form: string | null, kind: ColumnKind): string {
   switch (kind) {
     case 'double':
     case 'numeric':
-      return String(Buffer.from(form, 'hex').readDoubleBE());
+      return literalText(Buffer.from(form, 'hex').readDoubleBE());
     case 'text':
     case 'uuid':
     case 'json':
@@ -79,7 +91,7 @@ function readable(form: string | null, kind: ColumnKind): string {
     case 'date':
       return Buffer.from(form, 'hex').toString('utf8');
     case 'mixed':
-      return readableKey(form);
+      return literalText(parseKeyText(form)[0]!);
     case 'jsonb':
       return form;
     case 'bigint':
@@ -119,7 +131,7 @@ function randomKeys(db: Database.Database, table: TablePlan, rows: number): KeyV
   return [...found.values()];
 }
 
-function sourceForms(db: Database.Database, table: TablePlan, key: KeyValue[]): (string | null)[] | null {
+function sourceForms(db: Database.Database, table: TablePlan, key: KeyValue[]): Forms | null {
   const marks = marksOf(key);
   const where = table.key.map((name, i) => `${quoted(name)} = ${marks[i]!}`).join(' AND ');
   const forms: (string | null)[] = [];
@@ -199,7 +211,7 @@ async function targetForms(
   client: pg.Client,
   table: TablePlan,
   keys: KeyValue[][],
-): Promise<Map<string, (string | null)[]>> {
+): Promise<Map<string, Forms>> {
   const kinds = keyKinds(table);
   const inputs = keys.map((key) => key.map((value, i) => keyInput(value, kinds[i]!)!));
   // n is the key's place in the list, so that the answer needs no conversion of keys back.

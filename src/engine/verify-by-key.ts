@@ -21,17 +21,18 @@ export function keyOnly(table: TablePlan): TablePlan {
 }
 
 /**
- * Hands every key of either side to `compare`, most of them twice.
+ * @param compare is given every key of the source
+ * @param compareExtra is given every key of the target, to find those that the source does not have
  * @returns rows of the source
  */
 export async function compareByKey(
   { db, client }: Pair,
-  table: TablePlan,
+  keys: TablePlan,
   compare: (keys: KeyValue[][]) => Promise<void>,
+  compareExtra: (keys: KeyValue[][]) => Promise<void>,
   onRows: (rows: number) => void,
   signal?: AbortSignal,
 ): Promise<number> {
-  const keys = keyOnly(table);
   const reader = new ChunkReader(db, keys);
   const text = new CopyBuffer();
   let rows = 0;
@@ -50,7 +51,7 @@ export async function compareByKey(
     const found = splitLines(await copyOut(client, keysSql(keys, after)));
     if (found.length === 0) break;
     const chunk: KeyValue[][] = found.map((line) => copyLineKey(keys, line));
-    await compare(chunk);
+    await compareExtra(chunk);
     after = chunk.at(-1)!;
   }
   return rows;

@@ -4,6 +4,7 @@ import type { Mismatch, Progress, Verdict } from '../contract.ts';
 import { CrossfadeError } from '../errors.ts';
 import { holdLeaseSql, leaseError, type TargetLease } from '../databases/postgres/lease.ts';
 import { pause, type Endpoints } from './endpoints.ts';
+import { MISMATCHES_SHOWN } from './found.ts';
 import { readCheckpoint, readCopied } from './store.ts';
 import { changeTarget } from './target-schema.ts';
 import { Verifier } from './verify.ts';
@@ -47,10 +48,12 @@ export async function verifyStep(options: VerifyStepOptions): Promise<Verdict> {
     try {
       const verdict = await verifier.verify(options);
       const later: Mismatch[] = [];
+      let laterCount = 0;
       let from = start;
       for (let round = 0; round < ROUNDS && !options.signal.aborted; round++) {
-        const { position, mismatches } = await verifier.verifyChanges(from, options.signal);
+        const { position, mismatches, mismatchCount } = await verifier.verifyChanges(from, options.signal);
         later.push(...mismatches);
+        laterCount += mismatchCount;
         const short = position - from < SHORT_ROUND;
         from = position;
         await saveVerified(client, options.lease, from);
@@ -58,9 +61,9 @@ export async function verifyStep(options: VerifyStepOptions): Promise<Verdict> {
       }
       return {
         ...verdict,
-        equal: verdict.equal && later.length === 0,
-        mismatches: [...verdict.mismatches, ...later].slice(0, 20),
-        mismatchCount: verdict.mismatchCount + later.length,
+        equal: verdict.equal && laterCount === 0,
+        mismatches: [...verdict.mismatches, ...later].slice(0, MISMATCHES_SHOWN),
+        mismatchCount: verdict.mismatchCount + laterCount,
       };
     } finally {
       await verifier.close();
@@ -68,12 +71,12 @@ export async function verifyStep(options: VerifyStepOptions): Promise<Verdict> {
   });
 }
 
-/** Verifies what changed since the last verification. @returns the differences */
+/** Verifies what changed since the last verification. @returns the differences, the first of them and their number */
 export async function verifyRecent(
   endpoints: Endpoints,
   lease: TargetLease,
   signal: AbortSignal,
-): Promise<Mismatch[]> {
+): Promise<{ mismatches: Mismatch[]; mismatchCount: number }> {
   return changeTarget(endpoints, lease, async (client) => {
     const { verifiedPosition } = await readCheckpoint(client);
     if (verifiedPosition === null) {
@@ -81,9 +84,9 @@ export async function verifyRecent(
     }
     const verifier = await Verifier.open(endpoints, 'crossfade verify');
     try {
-      const { position, mismatches } = await verifier.verifyChanges(verifiedPosition, signal);
-      if (mismatches.length === 0) await saveVerified(client, lease, position);
-      return mismatches;
+      const { position, ...found } = await verifier.verifyChanges(verifiedPosition, signal);
+      if (found.mismatchCount === 0) await saveVerified(client, lease, position);
+      return found;
     } finally {
       await verifier.close();
     }

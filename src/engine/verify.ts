@@ -1,64 +1,73 @@
 /**
- * Verification: reads both databases in key order, chunk by chunk, compares bytes, and decides each difference against
- * one checkpoint (see paired-read). Never loads a table, changes nothing.
+ * Verification: the schema from the catalogs, and every row of both databases, bytes against bytes; what differs at
+ * first sight is decided on paired snapshots (see paired-read). Never loads a table. Writes nothing, but for a repair,
+ * which logs keys.
  */
-import { setImmediate as yieldToLoop } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
 import type pg from 'pg';
 import type { Mismatch, Plan, Progress, TablePlan, Verdict } from '../contract.ts';
 import { CrossfadeError } from '../errors.ts';
-import { GrowingBuffer } from '../databases/growing-buffer.ts';
-import { keyInput, keyKinds, keyLiterals, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
-import { readQuarantine } from '../databases/postgres/apply.ts';
+import type { KeyValue } from '../databases/key.ts';
+import { countQuarantine } from '../databases/postgres/apply.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import {
   hasControl as targetHasControl,
   readControl as readTargetControl,
 } from '../databases/postgres/control.ts';
-import { copyOut } from '../databases/postgres/copy-stream.ts';
-import { targetColumns, targetKey, targetTable } from '../databases/postgres/names.ts';
 import { ChunkReader } from '../databases/sqlite/chunk.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
-import { CopyBuffer } from '../databases/sqlite/copy-buffer.ts';
-import { isUnnamed, numberingOf, Renumbered } from '../databases/sqlite/numbering.ts';
 import { ChangedKeys, proveReach } from '../databases/sqlite/log.ts';
+import { isUnnamed, numberingOf, Renumbered } from '../databases/sqlite/numbering.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
-import { describe, differences, readableKey, shortened } from './compare.ts';
+import { describe, readableKey, valuesOf } from './compare.ts';
+import { Decider, isReplaying } from './decide.ts';
 import { pause, type Endpoints } from './endpoints.ts';
 import { Found, type FoundDifference } from './found.ts';
 import { asRead } from './generated.ts';
-import { compareKeys, keysOf, onTargetSnapshot, type Pair } from './paired-read.ts';
+import { compareKeys, onTargetSnapshot, type Pair, type PairedRead } from './paired-read.ts';
+import { Repairer } from './repair.ts';
 import { compareForms, sampleKeys } from './sample.ts';
 import { readBuilt, readCopied, readPlan } from './store.ts';
 import { compareByKey, keyOnly } from './verify-by-key.ts';
+import { compareInOrder } from './verify-in-order.ts';
 import { verifySchema, type SchemaVerdict } from './verify-schema.ts';
 
 export interface VerifyOptions extends Endpoints {
   mode: 'full' | 'sample';
   /** Random rows per table that an independent path compares; in sample mode the only rows. */
   sampleRows: number;
+  /** Has the primary's rows written again where the secondary's differ. */
+  repair?: boolean;
+  /** For so long replay may be gone, as while another worker takes it over; 20 seconds by default. */
+  graceMs?: number;
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
 }
 
-const CHUNK_ROWS = 5_000;
-const CHUNK_BYTES = 1024 * 1024;
-const MISMATCHES_SHOWN = 20;
+type PassOptions = Pick<VerifyOptions, 'mode' | 'sampleRows' | 'graceMs' | 'signal' | 'onProgress'>;
+
 const FINDINGS_SHOWN = 20;
 /** Keys of the change log compared at one go. */
 const CHANGES_PER_STEP = 2_000;
-/** Times that a suspicion is looked at again, where the target is primary and no checkpoint can decide it. */
-const RECHECKS = 30;
-const RECHECK_PAUSE_MS = 100;
+const RETRY_PAUSE_MS = 100;
+/** A worker that takes replay over from a dead one needs up to 15 seconds. */
+const GRACE_MS = 20_000;
 
 /**
- * Compares the two databases of a migration, before, during and after it.
- * @throws CrossfadeError NoMigration where the target holds no migration, connection errors
+ * Compares the two databases of a migration at any time after the copy, and repairs the secondary where asked.
+ * @throws CrossfadeError NoMigration where the target holds no migration, or nothing replays that could repair;
+ *   NotCopied; connection errors
  */
 export async function verifyDatabases(options: VerifyOptions): Promise<Verdict> {
   const verifier = await Verifier.open(options, 'crossfade verify');
   try {
-    return await verifier.verify(options);
+    if (options.repair !== true) return await verifier.verify(options);
+    const repairer = await verifier.repairer(options);
+    try {
+      return await verifier.verify(options, repairer);
+    } finally {
+      repairer.close();
+    }
   } finally {
     await verifier.close();
   }
@@ -70,14 +79,12 @@ export class Verifier {
   /** As their rows are read, generated columns included. */
   private readonly plan: Plan;
   private readonly pair: Pair;
-  private readonly staged: ChangedKeys;
-  private readonly found = new Found();
 
-  private constructor(db: Database.Database, client: pg.Client, plan: Plan, sourceIsPrimary: boolean) {
-    this.pair = { db, client, sourceIsPrimary };
+  private constructor(db: Database.Database, client: pg.Client, plan: Plan, targetIsPrimary: boolean) {
     this.planned = plan;
     this.plan = { ...plan, tables: plan.tables.map(asRead) };
-    this.staged = new ChangedKeys(db, Math.max(1, ...plan.tables.map((table) => table.key.length)));
+    const staged = new ChangedKeys(db, Math.max(1, ...plan.tables.map((table) => table.key.length)));
+    this.pair = { db, client, staged, targetIsPrimary };
   }
 
   static async open(endpoints: Endpoints, applicationName: string): Promise<Verifier> {
@@ -91,10 +98,11 @@ export class Verifier {
             'the target has no schema "crossfade": nothing was migrated into this database, so there is nothing to compare',
           );
         }
-        const control = await readTargetControl(client);
-        // A fence on the target is that of a rollback, before its commit point.
-        const sourceIsPrimary = control?.state !== 'open' && control?.state !== 'fencing';
-        return new Verifier(db, client, await readPlan(client), sourceIsPrimary);
+        const plan = await readPlan(client);
+        const targetIsPrimary = await onTargetSnapshot(client, (view) =>
+          Promise.resolve(view.targetIsPrimary),
+        );
+        return new Verifier(db, client, plan, targetIsPrimary);
       } catch (error) {
         await client.end().catch(() => undefined);
         throw error;
@@ -110,23 +118,49 @@ export class Verifier {
     await this.pair.client.end().catch(() => undefined);
   }
 
-  async verify(
-    options: Pick<VerifyOptions, 'mode' | 'sampleRows' | 'signal' | 'onProgress'>,
-  ): Promise<Verdict> {
+  /** The caller closes it. @throws CrossfadeError NoMigration where nothing would write what it asks for */
+  async repairer({ sourcePath, graceMs = GRACE_MS }: VerifyOptions): Promise<Repairer> {
+    const { client } = this.pair;
+    if ((await readTargetControl(client))?.finished === true) {
+      throw new CrossfadeError(
+        'NoMigration',
+        'the migration is finished: the target alone takes writes and nothing goes back to the source, so there is ' +
+          'nothing to repair; compare without a repair',
+      );
+    }
+    const giveUpAt = performance.now() + graceMs;
+    while (!(await isReplaying(client))) {
+      if (performance.now() > giveUpAt) {
+        throw new CrossfadeError(
+          'NoMigration',
+          'nothing replays between the databases, so nothing would write the repaired rows: start the worker of the ' +
+            'migration again, or roll it back where its workflow is gone ("crossfade rollback")',
+        );
+      }
+      await pause(RETRY_PAUSE_MS, new AbortController().signal);
+    }
+    return new Repairer(sourcePath, client);
+  }
+
+  async verify(options: PassOptions, repairer?: Repairer): Promise<Verdict> {
     const started = performance.now();
     await this.proveCopied();
     const { findings, unreadable } = await this.schema();
+    const decider = new Decider(
+      this.pair,
+      options.graceMs ?? GRACE_MS,
+      repairer && ((table, keys) => repairer.heal(table, keys)),
+    );
     const rowsTotal = this.plan.tables.reduce((sum, table) => sum + table.rows, 0);
     const tables: Verdict['tables'] = [];
     let rows = 0;
     for (const table of this.plan.tables) {
-      const before = this.found.size;
-      const asPlanned = !findings.some((finding) => finding.table === table.name);
       if (unreadable.has(table.id)) {
         tables.push({ table: table.name, rows: 0, equal: false });
         continue;
       }
-      const tableRows = await this.verifyTable(table, options, (done) => {
+      const before = decider.found.count + decider.undecided.count;
+      const tableRows = await this.verifyTable(table, decider, options, (done) => {
         options.onProgress?.({
           kind: 'verify',
           table: table.name,
@@ -135,32 +169,39 @@ export class Verifier {
         });
       });
       rows += tableRows;
-      tables.push({ table: table.name, rows: tableRows, equal: asPlanned && this.found.size === before });
+      const asPlanned = !findings.some((finding) => finding.table === table.name);
+      const equal = asPlanned && decider.found.count + decider.undecided.count === before;
+      tables.push({ table: table.name, rows: tableRows, equal });
     }
-    const quarantined = await this.quarantined();
-    const reported = this.found.outside(quarantined);
+    if (repairer !== undefined && decider.healed.count > 0)
+      await this.healQuarantine(repairer, decider, options);
+    const { found, healed } = decider;
+    const undecided = decider.undecided.count;
+    const quarantined = await countQuarantine(this.pair.client);
     return {
-      equal: reported.length === 0 && findings.length === 0 && quarantined.size === 0,
+      equal: found.count + findings.length + quarantined + undecided === 0,
       mode: options.mode,
       at: new Date().toISOString(),
       ms: Math.round(performance.now() - started),
       rows,
       tables,
-      mismatches: reported.slice(0, MISMATCHES_SHOWN),
-      mismatchCount: reported.length,
+      mismatches: found.mismatches,
+      mismatchCount: found.count,
       schema: findings.slice(0, FINDINGS_SHOWN),
       schemaCount: findings.length,
-      quarantined: quarantined.size,
+      quarantined,
+      undecided,
+      ...(repairer === undefined ? {} : { healed: healed.mismatches, healedCount: healed.count }),
     };
   }
 
   /** What of the plan's objects is missing or another on the target, as far as the migration has come. */
   async schema(): Promise<SchemaVerdict> {
-    const { client, db, sourceIsPrimary } = this.pair;
+    const { client, db } = this.pair;
     const control = await readTargetControl(client);
     return verifySchema(client, db, this.planned, {
       built: await readBuilt(client),
-      targetIsPrimary: !sourceIsPrimary,
+      targetIsPrimary: control?.state === 'open' || control?.state === 'fencing',
       finished: control?.finished === true,
     });
   }
@@ -178,216 +219,122 @@ export class Verifier {
 
   /**
    * Compares what changed in (from, the target's checkpoint], as verification of everything that a pass over the
-   * tables could not decide. @returns the checkpoint that is verified now, and the differences
+   * tables could not decide. @returns the checkpoint that is verified now, and the differences, the first of them
    */
   async verifyChanges(
     from: bigint,
     signal?: AbortSignal,
-  ): Promise<{ position: bigint; mismatches: Mismatch[] }> {
+  ): Promise<{ position: bigint; mismatches: Mismatch[]; mismatchCount: number }> {
+    const { db, client, staged } = this.pair;
     const tables = this.plan.tables.map((table) => table.id);
     const found = new Found();
-    const goal = await onTargetSnapshot(this.pair.client, (position) => Promise.resolve(position));
+    const goal = await onTargetSnapshot(client, ({ position }) => Promise.resolve(position));
     let at = from;
     while (at < goal && signal?.aborted !== true) {
       const end = at + BigInt(CHANGES_PER_STEP) < goal ? at + BigInt(CHANGES_PER_STEP) : goal;
-      const keys = readTransaction(this.pair.db, () => {
-        proveReach(this.pair.db, at);
-        this.staged.stage(at, end, tables);
-        const highest = this.staged.highest();
-        return this.plan.tables.map((table) => ({ table, keys: this.staged.keys(table, 0, highest) }));
+      const keys = readTransaction(db, () => {
+        proveReach(db, at);
+        staged.stage(at, end, tables);
+        const highest = staged.highest();
+        return this.plan.tables.map((table) => ({ table, keys: staged.keys(table, 0, highest) }));
       });
       for (const { table, keys: changed } of keys) {
         if (changed.length === 0) continue;
-        for (const difference of await this.compare(table, changed)) found.add(table, difference);
+        for (const one of (await this.look(table, changed)).different) found.add(table, one);
       }
       at = end;
     }
-    return { position: at, mismatches: found.size === 0 ? [] : found.outside(await this.quarantined()) };
-  }
-
-  private async quarantined(): Promise<Set<string>> {
-    const rows = await readQuarantine(this.pair.client, 1_000_000);
-    return new Set(rows.map(({ tableId, key }) => `${tableId} ${key}`));
+    return { position: at, mismatches: found.mismatches, mismatchCount: found.count };
   }
 
   private async verifyTable(
     table: TablePlan,
-    options: Pick<VerifyOptions, 'mode' | 'sampleRows' | 'signal'>,
+    decider: Decider,
+    options: PassOptions,
     onRows: (rows: number) => void,
   ): Promise<number> {
+    const { signal } = options;
+    const decide = (keys: KeyValue[][]): Promise<void> =>
+      decider.decide(table, keys, (suspects) => this.look(table, suspects), signal);
     const rows =
       table.ordered === false
-        ? await compareByKey(
-            this.pair,
-            table,
-            (keys) => this.decide(table, keys, (suspects) => this.compare(table, suspects)),
-            onRows,
-            options.signal,
-          )
-        : await this.readUnrenumbered(table, options.mode === 'full', onRows, options.signal);
-    const keys = sampleKeys(this.pair.db, table, options.sampleRows);
-    await this.decide(table, keys, async (suspects) =>
-      (await compareForms(this.pair, table, suspects)).map(
-        ({ key, column, source, target }): FoundDifference => ({
-          key: keyText(key),
-          mismatch: this.mismatchOf(table, keyText(key), column, source, target),
-        }),
-      ),
+        ? await this.readByKey(table, decider, decide, onRows, signal)
+        : await this.readInOrder(options.mode === 'full' ? table : keyOnly(table), decide, onRows, signal);
+    await decider.decide(
+      table,
+      sampleKeys(this.pair.db, table, options.sampleRows),
+      (suspects) => this.lookAtForms(table, suspects),
+      signal,
     );
     return rows;
   }
 
-  /** As `readThrough`, from the beginning again after a VACUUM, which may have moved rows to where it has passed. */
-  private async readUnrenumbered(
+  private readByKey(
     table: TablePlan,
-    whole: boolean,
+    decider: Decider,
+    decide: (keys: KeyValue[][]) => Promise<void>,
     onRows: (rows: number) => void,
-    signal?: AbortSignal,
+    signal: AbortSignal | undefined,
   ): Promise<number> {
+    const keys = keyOnly(table);
+    // A row of the target whose key the source has was compared from there.
+    const compareExtra = (extra: KeyValue[][]): Promise<void> =>
+      decider.decide(table, extra, (suspects) => this.look(table, suspects, keys), signal);
+    return compareByKey(this.pair, keys, decide, compareExtra, onRows, signal);
+  }
+
+  /** From the beginning again after a VACUUM, which may have moved rows to where it has passed. */
+  private async readInOrder(
+    table: TablePlan,
+    decide: (keys: KeyValue[][]) => Promise<void>,
+    onRows: (rows: number) => void,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    const { db, client } = this.pair;
     for (;;) {
-      const numbering = table.rowNumbered ? numberingOf(this.pair.db) : null;
+      const numbering = table.rowNumbered ? numberingOf(db) : null;
       try {
         // Until replay has named it, another VACUUM would not be noticed.
-        if (isUnnamed(numbering)) throw new Renumbered(this.pair.db.name);
-        const reader = new ChunkReader(this.pair.db, whole ? table : keyOnly(table), numbering);
-        return await this.readThrough(reader, table, whole, onRows, signal);
+        if (isUnnamed(numbering)) throw new Renumbered(db.name);
+        const reader = new ChunkReader(db, table, numbering);
+        return await compareInOrder(client, reader, table, decide, onRows, signal);
       } catch (error) {
         if (!(error instanceof Renumbered) || signal?.aborted === true) throw error;
-        await pause(RECHECK_PAUSE_MS, new AbortController().signal);
+        await pause(RETRY_PAUSE_MS, new AbortController().signal);
       }
     }
   }
 
-  /** Passes over the table in key order; compares rows, or in sample mode only keys and thereby the count. */
-  private async readThrough(
-    reader: ChunkReader,
+  /** Compares whole rows, by their COPY text. @param columns the table with those columns that are compared */
+  private async look(
     table: TablePlan,
-    whole: boolean,
-    onRows: (rows: number) => void,
-    signal?: AbortSignal,
-  ): Promise<number> {
-    const shown = whole ? table : keyOnly(table);
-    let after: KeyValue[] | null = null;
-    /** Where the range that is read now begins. */
-    let from: KeyValue[] | null = null;
-    /** The range that is read now, and the one before it, which is compared meanwhile. */
-    let [reading, comparing] = [new Range(), new Range()];
-    let rows = 0;
-    let wanted = CHUNK_ROWS;
-    try {
-      do {
-        if (signal?.aborted === true) break;
-        const before = reading.source.length;
-        const chunk = reader.read(after, reader.rowLimit(wanted), reading.source);
-        const bytes = reading.source.length - before;
-        if (chunk.rows > 0)
-          wanted = Math.max(1, Math.min(CHUNK_ROWS, Math.floor((CHUNK_BYTES * chunk.rows) / (bytes + 1))));
-        rows += chunk.rows;
-        after = chunk.last;
-        // A range can only end at a key that the target knows how to compare.
-        if (after === null || isHeld(shown, after)) {
-          await comparing.target;
-          reading.readTarget(this.pair.client, rangeSql(shown, from, after));
-          await this.compareRange(table, shown, comparing);
-          [reading, comparing] = [comparing, reading];
-          from = after;
-        }
-        onRows(rows);
-        await yieldToLoop();
-      } while (after !== null);
-    } finally {
-      // A read that is under way has the connection.
-      await Promise.allSettled([reading.target, comparing.target]);
-    }
-    await this.compareRange(table, shown, comparing);
-    return rows;
+    keys: KeyValue[][],
+    columns: TablePlan = table,
+  ): Promise<PairedRead<FoundDifference>> {
+    const read = await compareKeys(this.pair, columns, keys);
+    return mapped(read, (one) => ({ key: one.key, mismatch: describe(columns, one, read.targetIsPrimary) }));
   }
 
-  /** @param shown the columns that the range holds */
-  private async compareRange(table: TablePlan, shown: TablePlan, range: Range): Promise<void> {
-    const suspects = differences(shown, range.source.contents, await range.target);
-    range.clear();
-    if (suspects.length > 0) await this.decide(table, keysOf(suspects), (keys) => this.compare(table, keys));
-  }
-
-  private async compare(table: TablePlan, keys: KeyValue[][]): Promise<FoundDifference[]> {
-    return (await compareKeys(this.pair, this.staged, table, keys)).map((difference) => ({
-      key: difference.key,
-      mismatch: describe(table, difference, this.pair.sourceIsPrimary),
+  private async lookAtForms(table: TablePlan, keys: KeyValue[][]): Promise<PairedRead<FoundDifference>> {
+    const read = await compareForms(this.pair, table, keys);
+    return mapped(read, ({ key, column, source, target }) => ({
+      key,
+      mismatch: {
+        table: table.name,
+        key: readableKey(key, table),
+        ...valuesOf(column, source, target, read.targetIsPrimary),
+      },
     }));
   }
 
-  private mismatchOf(
-    table: TablePlan,
-    key: string,
-    column: string,
-    source: string,
-    target: string,
-  ): Mismatch {
-    const { sourceIsPrimary } = this.pair;
-    const [primary, secondary] = sourceIsPrimary ? [source, target] : [target, source];
-    return {
-      table: table.name,
-      key: readableKey(key),
-      kind: 'different',
-      column,
-      primary: shortened(primary),
-      secondary: shortened(secondary),
-    };
-  }
-
-  /** Looks at suspicious keys, on paired snapshots, and keeps what is really different. */
-  private async decide(
-    table: TablePlan,
-    keys: KeyValue[][],
-    compare: (keys: KeyValue[][]) => Promise<FoundDifference[]>,
-  ): Promise<void> {
-    const step = 500;
-    for (let i = 0; i < keys.length; i += step) {
-      let suspects = keys.slice(i, i + step);
-      let found: FoundDifference[] = [];
-      // With the source as primary the checkpoint decides at once; otherwise a difference has to persist.
-      for (let attempt = 0; attempt < (this.pair.sourceIsPrimary ? 1 : RECHECKS); attempt++) {
-        if (attempt > 0) await pause(RECHECK_PAUSE_MS, new AbortController().signal);
-        found = await compare(suspects);
-        suspects = found.map(({ key }) => parseKeyText(key));
-        if (suspects.length === 0) break;
-      }
-      for (const difference of found) this.found.add(table, difference);
-    }
+  /** Rows that replay could not write before others were healed: it tries them again. */
+  private async healQuarantine(repairer: Repairer, decider: Decider, { signal }: PassOptions): Promise<void> {
+    await repairer.healQuarantine(this.plan.tables, (table, keys) =>
+      decider.retry(table, keys, (suspects) => this.look(table, suspects), signal),
+    );
   }
 }
 
-/** Rows of one key range, as COPY text of both sides; memory is used again for the next range. */
-class Range {
-  readonly source = new CopyBuffer();
-  target: Promise<Buffer> = Promise.resolve(Buffer.alloc(0));
-  private readonly received = new GrowingBuffer();
-
-  readTarget(client: pg.Client, sql: string): void {
-    this.target = copyOut(client, sql, this.received);
-    // Awaited by whoever compares; this only keeps a failure during the next read from being called unhandled.
-    this.target.catch(() => undefined);
-  }
-
-  clear(): void {
-    this.source.clear();
-    this.target = Promise.resolve(Buffer.alloc(0));
-  }
-}
-
-/** Can the target's type hold the key? */
-function isHeld(table: TablePlan, key: KeyValue[]): boolean {
-  const kinds = keyKinds(table);
-  return key.every((value, i) => keyInput(value, kinds[i]!) !== null);
-}
-
-/** All rows after the key `after` up to `last`; to the end where `last` is null. COPY takes no parameters, so they are literals. */
-function rangeSql(table: TablePlan, after: KeyValue[] | null, last: KeyValue[] | null): string {
-  const keys = targetKey(table).join(', ');
-  const conditions: string[] = [];
-  if (after !== null) conditions.push(`(${keys}) > (${keyLiterals(table, after)})`);
-  if (last !== null) conditions.push(`(${keys}) <= (${keyLiterals(table, last)})`);
-  const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
-  return `COPY (SELECT ${targetColumns(table).join(', ')} FROM ${targetTable(table)} ${where} ORDER BY ${keys}) TO STDOUT`;
+function mapped<D>(read: PairedRead<D>, tell: (one: D) => FoundDifference): PairedRead<FoundDifference> {
+  return { ...read, different: read.different.map(tell), undecided: read.undecided.map(tell) };
 }

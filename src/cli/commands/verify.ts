@@ -6,22 +6,31 @@ import type { Action } from '../program.ts';
 
 interface Options extends DatabaseOptions {
   sample?: number;
+  repair?: boolean;
   json?: boolean;
 }
 
 export function addVerify(program: Command, action: Action): void {
   withDatabases(program.command('verify'))
-    .description('Compare every row of both databases, before, during or after a migration. Changes nothing.')
+    .description(
+      'Compare every row of both databases, and the schema, at any time after the copy of a migration. Changes nothing, ' +
+        'but for --repair.',
+    )
     .option(
       '--sample <rows>',
       'counts, and this many random rows per table, instead of every row',
       countArgument,
     )
+    .option(
+      '--repair',
+      "have the primary's rows written again where the secondary's differ: their keys are put into the primary's " +
+        'change log, and the running migration replays them',
+    )
     .option('--json', 'the verdict as JSON')
     .addHelpText(
       'after',
       `
-Exit status 1: the databases differ.
+Exit status 1: the databases differ, after the repair where one was asked for.
 
 Example:
   crossfade verify --source sqlite:shop.db --target postgres://shop@db.example.com/shop --sample 100`,
@@ -37,13 +46,14 @@ Example:
           targetUrl,
           mode: options.sample === undefined ? 'full' : 'sample',
           sampleRows: options.sample ?? DEFAULT_INPUT.verify.sampleRows,
+          repair: options.repair === true,
         });
         const text =
           options.json === true
             ? JSON.stringify(verdict, null, 2)
             : renderVerdict(verdict, widthOf(io.stdout), paintFor(io.stdout, io.env));
         io.stdout.write(`${text}\n`);
-        return verdict.equal && verdict.quarantined === 0 ? 0 : 1;
+        return verdict.equal ? 0 : 1;
       }),
     );
 }

@@ -1,6 +1,6 @@
 /** A verdict for people: each table, and the differences one below the other. */
 import type { Verdict } from '../../contract.ts';
-import { differencesText, mismatchText, schemaText } from '../../verdict-text.ts';
+import { differencesText, healedText, mismatchText, schemaText } from '../../verdict-text.ts';
 import { count, counted, duration, fit, plain, wrap, type Paint } from './format.ts';
 
 /** @returns text without a trailing newline */
@@ -14,6 +14,13 @@ export function renderVerdict(verdict: Verdict, width = 80, paint: Paint = plain
     lines.push(...wrap(mismatchText(mismatch), width - 2).map((line) => `  ${line}`));
   const more = verdict.mismatchCount - verdict.mismatches.length;
   if (more > 0) lines.push(`  … and ${count(more)} more`);
+  const { healed = [], healedCount = 0 } = verdict;
+  for (const mismatch of healed) {
+    const text = `repaired: ${mismatchText(mismatch)}`;
+    lines.push(...wrap(text, width - 2).map((line) => paint('green', `  ${line}`)));
+  }
+  if (healedCount > healed.length)
+    lines.push(paint('green', `  … and ${count(healedCount - healed.length)} more repaired`));
   for (const finding of verdict.schema)
     lines.push(...wrap(schemaText(finding), width - 2).map((line) => `  ${line}`));
   const moreObjects = verdict.schemaCount - verdict.schema.length;
@@ -35,5 +42,6 @@ export function renderVerdict(verdict: Verdict, width = 80, paint: Paint = plain
           `${differencesText(verdict)} in ${counted(verdict.rows, 'row')}, ${how} (${duration(verdict.ms)})`,
         ),
   );
+  if (verdict.healedCount !== undefined) lines.push(paint('green', healedText(verdict)));
   return lines.join('\n');
 }

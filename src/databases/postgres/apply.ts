@@ -195,3 +195,22 @@ export async function readQuarantine(client: pg.Client, limit: number): Promise<
   );
   return rows.map((row) => ({ tableId: Number(row.table_id), key: row.key, reason: row.reason }));
 }
+
+/** How many rows are in quarantine. */
+export async function countQuarantine(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ n: string }>('SELECT count(*) AS n FROM crossfade.quarantine');
+  return Number(rows[0]?.n ?? 0);
+}
+
+/** Those of the keys, as `keyText`, whose rows are in quarantine. */
+export async function quarantinedAmong(
+  client: pg.Client,
+  table: TablePlan,
+  keys: string[],
+): Promise<Set<string>> {
+  const { rows } = await client.query<{ key: string }>(
+    'SELECT key FROM crossfade.quarantine WHERE table_id = $1 AND key = ANY($2::text[])',
+    [table.id, keys],
+  );
+  return new Set(rows.map(({ key }) => key));
+}

@@ -4,7 +4,7 @@ import type { TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
 import { mayBeInvalid, textOf } from '../invalid-text.ts';
-import type { KeyValue } from '../key.ts';
+import { keyText, type KeyValue } from '../key.ts';
 import { RowStatement } from './bind.ts';
 import { LOG_TABLE } from './control.ts';
 import { misfitsSql, ROWS_AS_BUFFER, rowSql } from './encode.ts';
@@ -67,7 +67,7 @@ export class ChangedKeys {
   private readonly db: Database.Database;
   private readonly width: number;
   /** By table: the query is long, and asked again for every batch. */
-  private readonly rowStatements = new Map<number, Database.Statement>();
+  private readonly rowStatements = new Map<TablePlan, Database.Statement>();
 
   /** @param width number of key columns of the log */
   constructor(db: Database.Database, width: number) {
@@ -110,6 +110,27 @@ export class ChangedKeys {
            FROM (SELECT ${columns.map((column, i) => `${marks[i]!} AS ${column}`).join(', ')})`,
     );
     for (const key of keys) insert.run(key);
+  }
+
+  /** Of the staged keys of the table, as `keyText`, those that the log names after the position. */
+  touchedAfter(table: TablePlan, position: bigint): Set<string> {
+    if (!hasLog(this.db)) return new Set();
+    const same = this.columns().map((key) => `ifnull(c.${key}, 0) = ifnull(l.${key}, 0)`);
+    const classes = table.key.map((_, i) => `typeof(l.k${i})`).join(' || ');
+    const numbers = this.db
+      .prepare(
+        `SELECT DISTINCT c.rowid FROM ${LOG_TABLE} l CROSS JOIN temp.changed c
+          WHERE l.seq > ? AND l.t = ? AND c.t = l.t AND ${same.join(' AND ')} AND c.classes = ${classes}`,
+      )
+      .pluck()
+      .all(position, table.id) as number[];
+    if (numbers.length === 0) return new Set();
+    const touched = new Set(numbers);
+    return new Set(
+      this.numbered(table, 0, this.highest())
+        .filter(({ number }) => touched.has(number))
+        .map(({ key }) => keyText(key)),
+    );
   }
 
   /** Highest staging number; slices are ranges of it. */
@@ -155,14 +176,14 @@ export class ChangedKeys {
 
   /** The current rows of a slice as one buffer, their number, and how many of them fit their columns' kinds. */
   rows(table: TablePlan, from: number, to: number): { data: Buffer | null; rows: number; good: number } {
-    let statement = this.rowStatements.get(table.id);
+    let statement = this.rowStatements.get(table);
     if (statement === undefined) {
       statement = this.db.prepare(
         `SELECT ${ROWS_AS_BUFFER} AS data, count(*) AS "rows", count(r) AS good FROM (
            SELECT ${rowSql(table, 's')} AS r FROM temp.changed c CROSS JOIN ${quoted(table.name)} s
             WHERE c.t = ? AND c.rowid > ? AND c.rowid <= ? AND ${sameKey(table)})`,
       );
-      this.rowStatements.set(table.id, statement);
+      this.rowStatements.set(table, statement);
     }
     return statement.get(table.id, from, to) as { data: Buffer | null; rows: number; good: number };
   }
@@ -207,21 +228,29 @@ function sameKey(table: TablePlan): string {
     .join(' AND ');
 }
 
-/** Keys of the table that the log names after the position, repetitions included; none where capture has ended. */
-export function keysAfter(db: Database.Database, table: TablePlan, position: bigint): KeyValue[][] {
-  if (db.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(LOG_TABLE) === undefined) return [];
-  return db
-    .prepare(
-      `SELECT ${table.key.map((_, i) => `k${i}`).join(', ')} FROM ${LOG_TABLE} WHERE seq > ? AND t = ?`,
-    )
-    .safeIntegers()
-    .raw()
-    .all(position, table.id) as KeyValue[][];
+/** Is there a change log? None before capture and after the end. */
+export function hasLog(db: Database.Database): boolean {
+  return db.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(LOG_TABLE) !== undefined;
+}
+
+/** Position of the log's newest row, 0 where there is no log. */
+export function endOfLog(db: Database.Database): bigint {
+  return hasLog(db) ? logHead(db).position : 0n;
+}
+
+/** Logs the keys as if their rows had changed. Runs inside the caller's write transaction. */
+export function logKeys(db: Database.Database, table: TablePlan, keys: KeyValue[][]): void {
+  const columns = table.key.map((_, i) => `k${i}`).join(', ');
+  const insert = new RowStatement(
+    db,
+    (marks) => `INSERT INTO ${LOG_TABLE} (t, ${columns}) VALUES (${table.id}, ${marks.join(', ')})`,
+  );
+  for (const key of keys) insert.run(key);
 }
 
 /** Does the log still have every change after the position? False once it has been trimmed beyond it. */
 export function reachesBack(db: Database.Database, position: bigint): boolean {
-  if (db.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(LOG_TABLE) === undefined) return true;
+  if (!hasLog(db)) return true;
   return db.prepare(`SELECT 1 FROM ${LOG_TABLE} WHERE seq <= ? LIMIT 1`).get(position) !== undefined;
 }
 

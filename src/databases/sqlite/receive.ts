@@ -21,6 +21,19 @@ export interface BatchTokens {
   before: string | null;
 }
 
+/** The batches that this file has; null where its control table has no row. */
+export function batchTokens(db: Database.Database): BatchTokens | null {
+  const row = db
+    .prepare(`SELECT reverse_token AS last, reverse_before AS before FROM ${CONTROL_TABLE} WHERE id = 1`)
+    .get() as BatchTokens | undefined;
+  return row ?? null;
+}
+
+/** Does the source have exactly the batches that the target noted, or one more, whose note was lost or is on its way? */
+export function continues(source: BatchTokens | null, noted: string | null): boolean {
+  return source !== null && (source.last === noted || source.before === noted);
+}
+
 /** A row that SQLite refused. */
 export interface Refused {
   tableId: number;
@@ -71,14 +84,6 @@ export class Receiver {
       this.db.exec(`DELETE FROM temp.${keysName(table)}; DELETE FROM temp.${rowsName(table)}`);
     }
     this.staged.clear();
-  }
-
-  /** The batches that this file has; null where it has no control row. */
-  tokens(): BatchTokens | null {
-    const row = this.db
-      .prepare(`SELECT reverse_token AS last, reverse_before AS before FROM ${CONTROL_TABLE} WHERE id = 1`)
-      .get() as BatchTokens | undefined;
-    return row ?? null;
   }
 
   /**
