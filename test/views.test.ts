@@ -1,4 +1,6 @@
 /** Views: translated, tried on the target's rows, kept only where they return what the source's returns. */
+import { randomUUID } from 'node:crypto';
+import { moveWritesBack } from '../src/engine/rollback.ts';
 import { leaveTarget } from '../src/engine/target-schema.ts';
 import type { ViewsReport } from '../src/contract.ts';
 import { PostgresAdapter } from '../src/router/adapters/postgres.ts';
@@ -260,4 +262,55 @@ it('keeps the names, or puts them in lower case, where they can be had', async (
     ['Über "q"', undefined],
   ]);
   expect(brief(exact.notices)).toEqual(['renamed pg_v', 'renamed pg_v.ctid', 'renamed pg_v.']);
+});
+
+it('are in the way of nothing: a VACUUM, the cutover, writes through them, the way back', async () => {
+  const { migration, report } = await migrated(`
+    CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL); CREATE TABLE k (a INT, b TEXT);
+    INSERT INTO t VALUES (1, 'x'); INSERT INTO k VALUES (1, 'x'), (2, 'y');
+    ${view('v', 'SELECT a, id FROM t')} ${view('kv', 'SELECT rowid AS r, * FROM k')}`);
+  expect(report.created).toBe(2);
+  await migration.verify();
+  migration.app.exec('DELETE FROM k WHERE a = 1; VACUUM');
+  await migration.catchUp();
+  expect(await migration.verify()).toMatchObject({ equal: true });
+  expect((await migration.cutOver()).outcome).toBe('moved');
+  expect((await migration.target.query('SELECT * FROM kv')).rows).toEqual([{ r: '1', a: '2', b: 'y' }]);
+  // PostgreSQL lets simple views be written; what comes of it is logged as any write.
+  await migration.target.query(`INSERT INTO v (a) VALUES ('through the view')`);
+  await migration.reverseCatchUp();
+  expect(migration.app.prepare('SELECT a FROM t ORDER BY id').pluck().all()).toEqual([
+    'x',
+    'through the view',
+  ]);
+  const lease = migration.lease('reverse');
+  expect((await moveWritesBack({ endpoints: migration.endpoints, lease, maxPauseMs: 10_000 })).outcome).toBe(
+    'moved',
+  );
+});
+
+it('may be read by the roles that may read their tables', async () => {
+  const role = `reader_${randomUUID().slice(0, 8)}`;
+  const migration = await TestMigration.create(
+    `${SCHEMA} ${view('both', 'SELECT name FROM customer JOIN "Order" USING (id)')} ${view('one', 'SELECT * FROM customer')} ${view('other', 'SELECT n FROM event')}
+    ${view('public', 'SELECT * FROM "Order"')}`,
+  );
+  made = migration;
+  await migration.begin();
+  await migration.copy();
+  await migration.catchUp();
+  await migration.target.query(`CREATE ROLE "${role}"`);
+  try {
+    await migration.target.query(
+      `GRANT SELECT ON customer TO "${role}"; GRANT SELECT ON "Order" TO PUBLIC; GRANT INSERT ON event TO "${role}"`,
+    );
+    expect((await migration.index()).created).toBe(4);
+    const { rows } = await migration.target.query<{ name: string }>(
+      `SELECT viewname AS name FROM pg_views WHERE schemaname = 'public' AND has_table_privilege($1, format('%I.%I', schemaname, viewname), 'SELECT') ORDER BY 1`,
+      [role],
+    );
+    expect(rows.map(({ name }) => name)).toEqual(['both', 'one', 'public']);
+  } finally {
+    await migration.target.query(`DROP OWNED BY "${role}"; DROP ROLE "${role}"`);
+  }
 });

@@ -2,8 +2,9 @@
 import type pg from 'pg';
 import type { Finding, Plan, ViewPlan, ViewsReport } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
-import { createViewSql, dropViewSql } from '../databases/postgres/ddl.ts';
+import { createViewSql, dropViewSql, grantViewSql } from '../databases/postgres/ddl.ts';
 import type { TargetLease } from '../databases/postgres/lease.ts';
+import { targetTable } from '../databases/postgres/names.ts';
 import { pause } from './endpoints.ts';
 import { oneLine } from './findings.ts';
 import { leased } from './target-schema.ts';
@@ -41,8 +42,10 @@ export async function createViews(
         performance.now() > giveUpAt
           ? `there was no time left to compare its rows`
           : await fault(client, reader, view, signal);
-      if (why === null) await leased(client, lease, [createViewSql(view)]);
-      else leftOut.push(leftOutFinding(view, why));
+      if (why === null) {
+        const grants = (await readersOf(client, view, plan)).map((role) => grantViewSql(view, role));
+        await leased(client, lease, [createViewSql(view), ...grants]);
+      } else leftOut.push(leftOutFinding(view, why));
     }
   } finally {
     reader.stop();
@@ -74,6 +77,20 @@ async function fault(
     if (error instanceof NotTheSame) return error.message;
     throw error;
   }
+}
+
+/** Roles, for use in SQL, that have been granted to read every table of the view, and so may see what it shows. */
+async function readersOf(client: pg.Client, view: ViewPlan, plan: Plan): Promise<string[]> {
+  const tables = plan.tables.filter(({ id }) => view.tables.includes(id)).map(targetTable);
+  const { rows } = await client.query<{ role: string }>(
+    `SELECT DISTINCT quote_ident(g.role) AS role
+       FROM pg_catalog.pg_class c, aclexplode(c.relacl) a,
+            LATERAL (SELECT CASE a.grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(a.grantee) END) AS g(role)
+      WHERE c.oid = ANY($1::regclass[]) AND a.grantee <> c.relowner
+        AND NOT EXISTS (SELECT 1 FROM unnest($1::regclass[]) AS t WHERE NOT has_table_privilege(g.role, t, 'SELECT'))`,
+    [tables],
+  );
+  return rows.map(({ role }) => role);
 }
 
 function leftOutFinding(view: ViewPlan, why: string): Finding {

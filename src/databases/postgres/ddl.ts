@@ -125,3 +125,8 @@ export function createViewSql(view: ViewPlan): string {
 export function dropViewSql(view: ViewPlan): string {
   return `DROP VIEW IF EXISTS ${targetView(view)} CASCADE`;
 }
+
+/** @param role quoted */
+export function grantViewSql(view: ViewPlan, role: string): string {
+  return `GRANT SELECT ON ${targetView(view)} TO ${role}`;
+}
