@@ -135,7 +135,11 @@ describe('crossfade run', () => {
     const report = join(folder, 'report.json');
     // What a busy machine does to latencies is not for this test.
     const input = join(folder, 'input.json');
-    await writeFile(input, '{"shift":{"stages":[50,100]},"gates":{"latencyFloorMs":"1m","maxLagMs":"10m"}}');
+    await writeFile(
+      input,
+      '{"shift":{"stages":[50,100]},"gates":{"latencyFloorMs":"1m","maxLagMs":"10m"},' +
+        '"overrides":{"Orders":{"columns":{"NOTE":{"type":"varchar"}}}}}',
+    );
     const args = ['run', ...both(), '--input', input, '--stage-wait', '300ms', '--soak', '300ms', '--plain'];
     args.push('--report', report);
     const run = crossfade(...args);
@@ -145,6 +149,8 @@ describe('crossfade run', () => {
     const json = JSON.parse(await readFile(report, 'utf8')) as Record<string, unknown>;
     expect(json).toMatchObject({ outcome: 'complete', verdict: { equal: true, rows: 2 * ROWS } });
     expect(await targetCount('SELECT count(*) AS n FROM orders')).toBe(ROWS);
+    const chosen = `SELECT count(*) AS n FROM information_schema.columns WHERE column_name = 'note' AND data_type = 'character varying'`;
+    expect(await targetCount(chosen)).toBe(1);
     expect(lives((await serverPid())!)).toBe(false);
 
     const again = crossfade(...args);

@@ -149,6 +149,11 @@ describe('migrateDatabase', () => {
     [['a list'], 'InvalidInput', /input/i],
     [{ shift: { stages: [50, 101] } }, 'InvalidInput', /shift\.stages/],
     [{ sauce: 'x' }, 'InvalidInput', /sauce/],
+    [
+      { overrides: { noSuchTable: { skip: true } } },
+      'InvalidInput',
+      /"noSuchTable" that the source does not have/,
+    ],
     [{ source: 'unheard-of' }, 'UnknownConnection', /UNHEARD_OF_URL/],
   ])('refuses the input %j at once', async (input, type, message) => {
     const handle = await scenario.start(input);
