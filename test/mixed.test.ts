@@ -152,6 +152,14 @@ it('verify what SQLite stores otherwise than it was written on the target: 5.0 a
   ).toMatchObject({ equal: true });
 });
 
+it('verify a -0 that a STRICT table’s ANY keeps', async () => {
+  migration.app.exec(
+    'CREATE TABLE z (id INTEGER PRIMARY KEY, a ANY) STRICT; INSERT INTO z VALUES (1, -0.0), (2, 0.0)',
+  );
+  await migration.upToVerified();
+  expect(await migration.verify()).toMatchObject({ equal: true });
+});
+
 it('write and read one text for every value that has no exact form elsewhere', () => {
   for (const value of [...NUMBERS, ...TEXTS, Buffer.from([0, 255])]) {
     const text = mixedText(value);

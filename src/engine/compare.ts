@@ -1,7 +1,7 @@
 /** Compares rows of both databases in COPY text; looks at single cells only where bytes differ. */
 import type { ColumnPlan, Mismatch, TablePlan } from '../contract.ts';
 import { keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
-import { affinityOf } from '../databases/sqlite/affinity.ts';
+import { keepsNegativeZero } from '../databases/sqlite/affinity.ts';
 import { canonicalJsonBytes } from '../databases/json-value.ts';
 import {
   cellValue,
@@ -88,7 +88,7 @@ function sameCell(column: ColumnPlan, a: string, b: string): boolean {
 
 function sameDouble(column: ColumnPlan, a: number, b: number): boolean {
   // -0 becomes 0 in a column that converts numbers.
-  return Object.is(a, b) || (a === 0 && b === 0 && affinityOf(column.declared) !== 'BLOB');
+  return Object.is(a, b) || (a === 0 && b === 0 && !keepsNegativeZero(column));
 }
 
 /** Cells are handed over byte by byte, whatever their characters. */

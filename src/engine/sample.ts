@@ -8,7 +8,7 @@ import type { ColumnKind, ColumnPlan, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { InvalidText, textOf } from '../databases/invalid-text.ts';
 import { keyInput, keyKinds, keysAsRows, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
-import { affinityOf } from '../databases/sqlite/affinity.ts';
+import { keepsNegativeZero } from '../databases/sqlite/affinity.ts';
 import { sqliteValue } from '../databases/postgres/copy-text.ts';
 import { bound, marksOf } from '../databases/sqlite/bind.ts';
 import { nameOnTarget, sameKeyAs, targetTable } from '../databases/postgres/names.ts';
@@ -188,7 +188,7 @@ function targetForm(column: ColumnPlan): string {
       return `(extract(epoch FROM ${name}) * 1000)::bigint::text`;
     case 'double':
       // -0 becomes 0 in a column that converts numbers; + 0 does the same.
-      return `encode(float8send(${name}${affinityOf(column.declared) === 'BLOB' ? '' : ' + 0'}), 'hex')`;
+      return `encode(float8send(${name}${keepsNegativeZero(column) ? '' : ' + 0'}), 'hex')`;
     case 'numeric':
       return `encode(float8send(${name}::float8), 'hex')`;
     case 'bytea':

@@ -99,9 +99,12 @@ const VALUES: Record<string, string[]> = {
   ],
 };
 
+/** Reads as a number, and is no integer in SQLite's spelling; or is marked and could stand for itself. */
+const ODD_NUMBER = /^'(0\d+|\d+|-?\d+\.\d+|\d+e\d+|\\s.*)'$/;
+
 interface TargetTable {
   sql: string;
-  columns: { name: string; sql: string; type: string; identity: boolean }[];
+  columns: { name: string; sql: string; type: string; identity: boolean; keyed: boolean }[];
 }
 
 async function readTables(client: pg.Client): Promise<TargetTable[]> {
@@ -111,18 +114,20 @@ async function readTables(client: pg.Client): Promise<TargetTable[]> {
     name: string;
     type: string;
     identity: boolean;
+    keyed: boolean;
   }>(
     `SELECT format('public.%I', c.relname) AS "table", quote_ident(a.attname) AS "column", a.attname AS name,
-            format_type(a.atttypid, NULL) AS type, a.attidentity <> '' AS identity
+            format_type(a.atttypid, NULL) AS type, a.attidentity <> '' AS identity,
+            EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND a.attnum = ANY (i.indkey)) AS keyed
        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
       WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND a.attgenerated = ''
         AND NOT a.attisdropped
       ORDER BY c.relname COLLATE "C", a.attnum`,
   );
   const tables = new Map<string, TargetTable>();
-  for (const { table, column, name, type, identity } of rows) {
+  for (const { table, column, name, type, identity, keyed } of rows) {
     const found = tables.get(table) ?? { sql: table, columns: [] };
-    found.columns.push({ name, sql: column, type, identity });
+    found.columns.push({ name, sql: column, type, identity, keyed });
     tables.set(table, found);
   }
   return [...tables.values()];
@@ -132,8 +137,11 @@ function writeSql(write: TargetWrite, tables: TargetTable[]): string {
   const table = tables[write.table % tables.length]!;
   const at = (places: number[]): TargetTable['columns'] =>
     [...new Set(places.map((place) => place % table.columns.length))].map((place) => table.columns[place]!);
-  const value = (type: string, i: number): string => {
-    const pool = [...(VALUES[type] ?? []), 'NULL'];
+  const value = ({ type, keyed }: TargetTable['columns'][number], i: number): string => {
+    // A key of several classes is found by its text: a number must be spelled as SQLite would spell it.
+    const oddly = (literal: string): boolean =>
+      keyed && type === 'character varying' && ODD_NUMBER.test(literal);
+    const pool = [...(VALUES[type] ?? []).filter((literal) => !oddly(literal)), 'NULL'];
     return pool[write.values[i % write.values.length]! % pool.length]!;
   };
   const row = `ctid = (SELECT x.ctid FROM ${table.sql} x ORDER BY x::text COLLATE "C" OFFSET ${write.row} LIMIT 1)`;
@@ -141,7 +149,7 @@ function writeSql(write: TargetWrite, tables: TargetTable[]): string {
   const names = table.columns.map(({ sql }) => sql).join(', ');
   switch (write.kind) {
     case 'insert': {
-      const values = table.columns.map(({ type }, i) => value(type, i)).join(', ');
+      const values = table.columns.map(value).join(', ');
       return `INSERT INTO ${table.sql} (${names}) VALUES (${values}) ON CONFLICT DO NOTHING`;
     }
     case 'copy': {
@@ -149,12 +157,12 @@ function writeSql(write: TargetWrite, tables: TargetTable[]): string {
       const given = table.columns.filter(({ identity }) => !identity);
       if (given.length === 0) return `INSERT INTO ${table.sql} DEFAULT VALUES`;
       const values = given.map((column, i) =>
-        chosen.includes(column) ? value(column.type, i) : `t.${column.sql}`,
+        chosen.includes(column) ? value(column, i) : `t.${column.sql}`,
       );
       return `INSERT INTO ${table.sql} (${given.map(({ sql }) => sql).join(', ')}) SELECT ${values.join(', ')} FROM ${table.sql} t WHERE t.${row}`;
     }
     case 'update':
-      return `UPDATE ${table.sql} SET ${chosen.map(({ sql, type }, i) => `${sql} = ${value(type, i)}`).join(', ')} WHERE ${row}`;
+      return `UPDATE ${table.sql} SET ${chosen.map((column, i) => `${column.sql} = ${value(column, i)}`).join(', ')} WHERE ${row}`;
     case 'move':
       // A value from another row, so that unique values meet and keys change.
       return `UPDATE ${table.sql} SET ${chosen
@@ -168,7 +176,7 @@ function writeSql(write: TargetWrite, tables: TargetTable[]): string {
     case 'defaults': {
       const given = chosen.filter(({ identity }) => !identity);
       if (given.length === 0) return `INSERT INTO ${table.sql} DEFAULT VALUES`;
-      return `INSERT INTO ${table.sql} (${given.map(({ sql }) => sql).join(', ')}) VALUES (${given.map(({ type }, i) => value(type, i)).join(', ')})`;
+      return `INSERT INTO ${table.sql} (${given.map(({ sql }) => sql).join(', ')}) VALUES (${given.map(value).join(', ')})`;
     }
     case 'truncate':
       return `TRUNCATE ${table.sql} CASCADE`;
@@ -193,7 +201,7 @@ export async function writeOnTarget(client: pg.Client, writes: TargetWrite[], do
       const code = String((error as { code?: unknown }).code);
       // The application's own mistakes: values and constraints, an index entry too large.
       if (!/^(22|23)|^54000$/.test(code))
-        throw new Error(`the application's own statement failed: ${sql}`, { cause: error });
+        throw new Error(`the application's own statement failed with ${code}: ${sql}`, { cause: error });
       done.push(`-- refused (${code}): ${sql.replaceAll('\n', '\n-- ')}`);
     }
   }

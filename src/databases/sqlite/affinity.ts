@@ -22,3 +22,8 @@ export function makesIntegers({ declared }: { declared: string }): boolean {
   // ANY converts nothing where the table is STRICT, which the plan does not tell.
   return (affinity === 'NUMERIC' && declared.toUpperCase() !== 'ANY') || affinity === 'INTEGER';
 }
+
+/** Does the column keep -0 apart from 0? A STRICT table's ANY does, and the plan does not tell which ANY it is. */
+export function keepsNegativeZero({ declared }: { declared: string }): boolean {
+  return affinityOf(declared) === 'BLOB' || declared.toUpperCase() === 'ANY';
+}
