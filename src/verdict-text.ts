@@ -1,4 +1,4 @@
-/** A verdict in one line, for failures, Temporal's UI and the terminal. Pure. */
+/** What a verdict says, and in one line, for failures, Temporal's UI and the terminal. Pure. */
 import type { Mismatch, SchemaFinding, Verdict } from './contract.ts';
 
 const KINDS: Record<Mismatch['kind'], string> = {
@@ -25,6 +25,12 @@ type LaterField = 'schema' | 'schemaCount' | 'undecided';
 
 /** A verdict, also one out of an older history, which knows of rows alone. */
 type AnyVerdict = Omit<Verdict, LaterField> & Partial<Pick<Verdict, LaterField>>;
+
+/** Is a row in quarantine all that keeps the databases from being equal? */
+export function differsInQuarantineOnly(verdict: AnyVerdict): boolean {
+  const { mismatchCount, schemaCount = 0, quarantined, undecided = 0 } = verdict;
+  return quarantined > 0 && mismatchCount + schemaCount + undecided === 0;
+}
 
 /** How much differs, of which kind. */
 export function differencesText(verdict: AnyVerdict): string {

@@ -130,6 +130,28 @@ describe('migrateDatabase', () => {
     expect(scenario.leftInSource()).toEqual([]);
   });
 
+  it('waits in verify for a person to mend a row that was set aside, and then goes on', async () => {
+    scenario.startTraffic();
+    const handle = await scenario.start({ ...FAST, copy: { maxRowsPerSecond: 2_000 } });
+    await scenario.until(handle, 'copy');
+    const { app } = scenario.databases;
+    app.exec(`UPDATE counter SET n = 'many' WHERE id = 3000`);
+    const { waitingFor, verdict } = await scenario.until(
+      handle,
+      'verify',
+      (status) => status.waitingFor !== undefined,
+    );
+    expect(waitingFor).toContain('1 row is in quarantine');
+    expect(verdict).toMatchObject({ equal: false, quarantined: 1, mismatchCount: 0 });
+    app.exec('UPDATE counter SET n = 7 WHERE id = 3000');
+    await handle.signal('approve');
+    const report = await handle.result();
+    await scenario.endTraffic();
+    expect(report).toMatchObject({ outcome: 'complete', verdict: { equal: true, quarantined: 0 } });
+    const { rows } = await scenario.databases.target.query('SELECT n::int AS n FROM counter WHERE id = 3000');
+    expect(rows).toEqual([{ n: 7 }]);
+  });
+
   it('pauses the copy, resumes it, and ends as cancelled after a cancel', async () => {
     const handle = await scenario.start({
       ...FAST,

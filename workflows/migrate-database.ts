@@ -1,5 +1,5 @@
 /** `migrateDatabase`: the phases in order, and the way back from each of them. */
-import { ApplicationFailure, CancellationScope, isCancellation, sleep } from '@temporalio/workflow';
+import { ApplicationFailure, CancellationScope, isCancellation, patched, sleep } from '@temporalio/workflow';
 import type {
   CutoverReport,
   GateDecision,
@@ -9,7 +9,7 @@ import type {
   ViewsReport,
 } from '../src/contract.ts';
 import { judgeStage } from '../src/gates.ts';
-import { verdictLine } from '../src/verdict-text.ts';
+import { differsInQuarantineOnly, verdictLine } from '../src/verdict-text.ts';
 import { Background } from './background.ts';
 import { accepted, codeOf, reasonOf, rootOf } from './failures.ts';
 import { controlSteps, entry, longSteps, switchSteps } from './policies.ts';
@@ -150,16 +150,26 @@ class Migration {
     if (views !== undefined) this.run.status.views = views;
   }
 
+  /** A difference ends the migration. Rows that are set aside wait for a person: the source has them, and takes the mended ones. */
   private async verify(): Promise<void> {
-    const verdict = await this.run.pausable(() =>
-      this.long.verifyMigration.executeWithOptions({ summary: `verify: ${this.input.verify.mode}` }, [
-        this.run.step(),
-        this.input.verify,
-      ]),
-    );
-    this.run.status.verdict = verdict;
-    await recordVerdict(verdict.equal ? 'equal' : 'different', verdict.mismatchCount);
-    if (!verdict.equal) throw ApplicationFailure.nonRetryable(verdictLine(verdict), 'Mismatch');
+    for (;;) {
+      const verdict = await this.run.pausable(() =>
+        this.long.verifyMigration.executeWithOptions({ summary: `verify: ${this.input.verify.mode}` }, [
+          this.run.step(),
+          this.input.verify,
+        ]),
+      );
+      this.run.status.verdict = verdict;
+      await recordVerdict(verdict.equal ? 'equal' : 'different', verdict.mismatchCount);
+      if (verdict.equal) return;
+      if (!differsInQuarantineOnly(verdict) || !patched('quarantine-waits')) {
+        throw ApplicationFailure.nonRetryable(verdictLine(verdict), 'Mismatch');
+      }
+      const rows = verdict.quarantined === 1 ? '1 row is' : `${verdict.quarantined} rows are`;
+      await this.run.approval(
+        `"approve" to verify again or "abort" to roll back: ${rows} in quarantine, change or delete them in the source`,
+      );
+    }
   }
 
   private async shiftReads(): Promise<void> {
