@@ -138,7 +138,7 @@ it('everything else arrives, is verified, goes over and comes back', async () =>
     expect(await differences(app, target, migration.plan)).toEqual([]);
     expect(await migration.foreignKeys()).toBe(true);
 
-    await migration.cutOver();
+    expect(await migration.cutOver()).toMatchObject({ outcome: 'moved' });
     await target.query(`UPDATE orphan SET v = 1`);
     await expect(target.query('INSERT INTO orphan VALUES (5, 97, 0)')).rejects.toMatchObject({
       code: '23503',

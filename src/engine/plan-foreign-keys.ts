@@ -161,21 +161,32 @@ export function unifyKeyKinds(
   }
   const unlike = new Set<ResolvedKey>();
   for (const { key, column, child, parent, parentColumn } of pairs) {
-    if (child === undefined || parent === undefined || child.choice.kind === parent.choice.kind) continue;
+    if (child === undefined || parent === undefined) continue;
     if (child.choice.obstacle !== undefined || parent.choice.obstacle !== undefined) continue;
+    const why = unlikeness(child, parent);
+    if (why === null) continue;
     unlike.add(key);
     findings.decide({
       code: 'key-type-mismatch',
       table: key.child.name,
       column,
-      what:
-        `${named(key.child.name, column)} holds ${child.choice.kind} and refers to ` +
-        `${named(key.parent.name, parentColumn)}, which holds ${parent.choice.kind}`,
+      what: `${named(key.child.name, column)} refers to ${named(key.parent.name, parentColumn)}, ${why}`,
       mend: 'store both in one storage class, choose one type for both in overrides',
       chosen: 'the foreign key is left out',
     });
   }
   return keys.filter((key) => !unlike.has(key));
+}
+
+/** Why values that SQLite takes for equal may differ on the target; null where they do not. */
+function unlikeness(child: Chosen, parent: Chosen): string | null {
+  const [mine, theirs] = [child.choice.kind, parent.choice.kind];
+  if (mine !== theirs) return `which holds ${theirs}, and holds ${mine}`;
+  if (mine !== 'mixed' || conversion(child.subject) === conversion(parent.subject)) return null;
+  return (
+    `which converts what is written into it to another storage class (affinity ${parent.subject.column.affinity}, not ` +
+    `${child.subject.column.affinity}), so that one number may be a text there`
+  );
 }
 
 /**
