@@ -38,6 +38,9 @@ describe('kinds of columns', () => {
     // NUMERIC affinity
     ['NUMERIC(10,2)', ['1', '9.99', '-0.01', '0'], 'numeric'],
     ['DECIMAL', ['9223372036854775807'], 'numeric'],
+    // Fewer digits than 15 write it: a key would be looked for by another decimal than the one that was copied.
+    ['DECIMAL', ['5e-324', '0.5'], 'double'],
+    ['DECIMAL', ['2.3e-308', '0'], 'numeric'],
     ['DECIMAL', ['0.1 + 0.2'], 'double'],
     ['DECIMAL', ['1', '1.0 / 3'], 'double'],
     ['DECIMAL', ['1e300', '1'], 'double'],

@@ -1,7 +1,7 @@
 /** The questions that the census asks about a column, as SQL aggregates over the alias `t`. */
 import type { ColumnKind } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
-import { admitsSql, canonicalJsonSql, IS_PLAIN_TEXT } from './encode.ts';
+import { admitsSql, canonicalJsonSql, IS_PLAIN_TEXT, isDecimalSql } from './encode.ts';
 import type { Fact } from './column-facts.ts';
 import {
   declaredLength,
@@ -186,9 +186,7 @@ function classQuestions(column: SourceColumn, classes: StorageClass[]): Question
 
 /** Of a real: is it one that 15 digits hold exactly and that PostgreSQL's numeric gives back? */
 export function storedAsDecimal(column: SourceColumn): string {
-  const c = name(column);
-  // Not abs(): it fails on the least integer, which SQLite may evaluate before the class.
-  return `(${c} > -2251799813685248.0 AND ${c} < 2251799813685248.0 AND CAST(format('%.15g', ${c}) AS REAL) = ${c})`;
+  return isDecimalSql(name(column));
 }
 
 /** Of a number: is it within a declared precision and scale? */

@@ -25,6 +25,18 @@ const NULL_SQL = `x'fd${NONCE.toString('hex')}'`;
 /** The integral reals above this keep their storage class in a NUMERIC column, so integer and real would mix (sqlite3RealSameAsInt). */
 const REAL_AS_INTEGER_LIMIT = 2251799813685248;
 
+/** Below this a real has fewer than 15 digits, so that the 15 that are written are not the shortest that give it back. */
+const LEAST_NORMAL = '2.2250738585072014e-308';
+
+/** Of a real: do 15 digits write it exactly, and does PostgreSQL's numeric give it back as a REAL? @param c SQL of the value */
+export function isDecimalSql(c: string): string {
+  // Not abs(): it fails on the least integer, which SQLite may evaluate before the class.
+  return (
+    `(${c} > -${REAL_AS_INTEGER_LIMIT}.0 AND ${c} < ${REAL_AS_INTEGER_LIMIT}.0 ` +
+    `AND (${c} = 0 OR ${c} NOT BETWEEN -${LEAST_NORMAL} AND ${LEAST_NORMAL}) AND CAST(format('%.15g', ${c}) AS REAL) = ${c})`
+  );
+}
+
 /** Reals beyond this are not made integers (sqlite3VdbeIntegerAffinity). */
 const LARGEST_INTEGER = '9223372036854774784';
 
@@ -58,10 +70,7 @@ function cellSql(column: ColumnPlan, name: string, inKey: boolean): CellSql {
     case 'numeric':
       return {
         text: `iif(typeof(${name}) = 'integer', ${name}, format('%.15g', ${name}))`,
-        admits:
-          `(typeof(${name}) = 'integer' OR typeof(${name}) = 'real' AND ${name} > -${REAL_AS_INTEGER_LIMIT}.0 ` +
-          `AND ${name} < ${REAL_AS_INTEGER_LIMIT}.0 ` +
-          `AND CAST(format('%.15g', ${name}) AS REAL) = ${name})`,
+        admits: `(typeof(${name}) = 'integer' OR typeof(${name}) = 'real' AND ${isDecimalSql(name)})`,
       };
     case 'boolean':
       return {
