@@ -7,6 +7,10 @@ import type { SourceColumn } from '../databases/sqlite/schema.ts';
 /** A text that a column with a numeric affinity would turn into a number (sqlite3AtoF, spaces included). */
 const NUMBER_TEXT = `^[ \\t\\n\\v\\f\\r]*[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?[ \\t\\n\\v\\f\\r]*$`;
 
+/** The same, marked as a text, by its characters or by its bytes: see `mixed.ts`. */
+const MARKED_NUMBER = `^\\\\s${NUMBER_TEXT.slice(1)}`;
+const NUMBER_BYTES = `^\\\\t(3[0-9]|2[bde]|[46]5|0[9a-d]|20)+$`;
+
 /**
  * SQL conditions for a column of this kind; empty where every value of the type can go back.
  * @param name of the column on the target
@@ -38,7 +42,11 @@ export function checksFor(name: string, column: SourceColumn, kind: ColumnKind):
     case 'text':
       return convertsText ? [`${c} !~ '${NUMBER_TEXT}'`] : [];
     case 'mixed':
-      return convertsText ? [`${c} !~ '${NUMBER_TEXT}' OR ${c} ~ '${MIXED_NUMBER}'`] : [];
+      return convertsText
+        ? [
+            `(${c} !~ '${NUMBER_TEXT}' OR ${c} ~ '${MIXED_NUMBER}') AND ${c} !~ '${MARKED_NUMBER}' AND ${c} !~ '${NUMBER_BYTES}'`,
+          ]
+        : [];
     case 'json':
       return convertsText ? [`json_typeof(${c}) <> 'number'`] : [];
     case 'jsonb':
