@@ -29,6 +29,7 @@ function sumSql(column: ColumnPlan): { sqlite: string; postgres: string } {
     case 'instant':
       return { sqlite: `sum(${c})`, postgres: `sum(extract(epoch FROM ${c}) * 1000)` };
     case 'timestamp':
+    case 'timestamptz':
     case 'date':
       return { sqlite: `sum(unixepoch(${c}))`, postgres: `sum(extract(epoch FROM ${c}))` };
   }
@@ -123,6 +124,7 @@ function hashSql(column: ColumnPlan, seed: string): string {
       return `timestamp_hash_extended(${c} AT TIME ZONE 'UTC', ${seed})`;
     case 'timestamp':
       return `timestamp_hash_extended(${c}, ${seed})`;
+    case 'timestamptz':
     case 'date':
       return `timestamp_hash_extended(${c}::timestamp, ${seed})`;
   }

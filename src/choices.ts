@@ -59,6 +59,7 @@ export const OVERRIDE_TYPES = [
   'numeric',
   'text',
   'timestamp',
+  'timestamptz',
   'timestamptz(3)',
   'uuid',
   'varchar',

@@ -127,6 +127,8 @@ export type ColumnKind =
   | 'json'
   | 'jsonb'
   | 'timestamp'
+  /** Texts `YYYY-MM-DDTHH:MM:SS.sssZ`. */
+  | 'timestamptz'
   /** Whole milliseconds since 1970. */
   | 'instant'
   | 'uuid'

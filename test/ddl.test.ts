@@ -177,6 +177,19 @@ describe('CHECKs admit exactly what can go back', () => {
     expect(await admitted('DATETIME', `'2024-01-31 12:00:00'`, [...good, ...bad])).toEqual(good);
   });
 
+  it('timestamptz', async () => {
+    const good = ['2024-02-29T23:59:59.999Z', '0001-01-01T00:00:00.000Z', '9999-12-31T23:59:59.999Z'];
+    const bad = [
+      '2024-01-01T00:00:00.0005Z',
+      'infinity',
+      '-infinity',
+      '0001-01-01T00:00:00.000+01',
+      '10000-01-01T00:00:00.000Z',
+      '9999-12-31T23:59:59.999999Z',
+    ];
+    expect(await admitted('DATETIME', `'2024-01-31T12:00:00.000Z'`, [...good, ...bad])).toEqual(good);
+  });
+
   it('date', async () => {
     const good = ['2024-02-29', '0001-01-01', '9999-12-31'];
     expect(

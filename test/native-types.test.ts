@@ -1,5 +1,12 @@
 /** Types that applications on PostgreSQL expect and the plan does not choose by itself: integer, uuid, timestamptz(3). */
-import { instantMs, instantSql, instantText, FIRST_INSTANT, LAST_INSTANT } from '../src/databases/instant.ts';
+import {
+  instantMs,
+  instantSql,
+  instantText,
+  FIRST_INSTANT,
+  isoText,
+  LAST_INSTANT,
+} from '../src/databases/instant.ts';
 import Database from 'better-sqlite3';
 import { PostgresAdapter } from '../src/router/adapters/postgres.ts';
 import { TestMigration } from './support/migration.ts';
@@ -54,10 +61,14 @@ describe('milliseconds as timestamptz(3)', () => {
     ['2024-01-31 17:30:00.05+05:30', 1706702400050n],
     ['1890-01-01 00:53:28+00:53:28', -2524521600000n],
     ['2024-01-31 09:00:00-03', 1706702400000n],
+    ['2024-01-31 12:00:00.500001+00', null],
+    ['0001-12-31 20:29:17-03:30:43 BC', FIRST_INSTANT],
+    ['10000-01-01 05:29:59.999+05:30', LAST_INSTANT],
     ['infinity', null],
     ['0044-03-15 00:00:00+00 BC', null],
   ])('%s is %s', (text, ms) => {
     expect(instantMs(text)).toBe(ms);
+    if (ms !== null) expect(isoText(text)).toBe(new Date(Number(ms)).toISOString());
   });
 });
 

@@ -14,9 +14,9 @@ function types(columns: Record<string, string>): unknown {
   return { columns: Object.fromEntries(Object.entries(columns).map(([name, type]) => [name, { type }])) };
 }
 
-const USERS = `CREATE TABLE Users (id INTEGER PRIMARY KEY, flag INTEGER, at TEXT, born TEXT, meta TEXT, n DECIMAL(10,2), free);
-  INSERT INTO Users VALUES (1, 0, '2024-01-31 12:34:56', '2024-02-29', '{"a": 1}', 5, 1), (2, 1, '0001-01-01 00:00:00', '0001-01-01', '[]', 2.5, 2),
-    (3, NULL, NULL, NULL, NULL, NULL, NULL)`;
+const USERS = `CREATE TABLE Users (id INTEGER PRIMARY KEY, flag INTEGER, at TEXT, born TEXT, meta TEXT, n DECIMAL(10,2), free, seen TEXT);
+  INSERT INTO Users VALUES (1, 0, '2024-01-31 12:34:56', '2024-02-29', '{"a": 1}', 5, 1, '2024-01-31T12:34:56.789Z'),
+    (2, 1, '0001-01-01 00:00:00', '0001-01-01', '[]', 2.5, 2, '0001-01-01T00:00:00.000Z'), (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL)`;
 
 describe('a type of the operator’s choice', () => {
   const asked = overrides({
@@ -27,6 +27,7 @@ describe('a type of the operator’s choice', () => {
       meta: 'json',
       n: 'double precision',
       free: 'varchar',
+      seen: 'timestamptz',
     }),
   });
 
@@ -42,6 +43,7 @@ describe('a type of the operator’s choice', () => {
       meta: 'json',
       n: 'double precision',
       free: 'varchar',
+      seen: 'timestamptz',
     });
     expect(column(plan, 'Users', 'flag').why).toContain('as overrides ask');
   });
@@ -57,12 +59,14 @@ describe('a type of the operator’s choice', () => {
       expect((await migration.verify()).equal).toBe(true);
       expect(await differences(migration.app, migration.target, migration.plan)).toEqual([]);
       await migration.cutOver();
-      await migration.target.query(`UPDATE "Users" SET flag = true, meta = '{"b":  2}' WHERE id = 3`);
+      await migration.target.query(
+        `UPDATE "Users" SET flag = true, meta = '{"b":  2}', seen = '2024-06-01 00:00:00+02' WHERE id = 3`,
+      );
       await migration.reverseCatchUp();
       const row = migration.app
-        .prepare('SELECT flag, typeof(flag) AS class, meta FROM Users WHERE id = 3')
+        .prepare('SELECT flag, typeof(flag) AS class, meta, seen FROM Users WHERE id = 3')
         .get();
-      expect(row).toEqual({ flag: 1, class: 'integer', meta: '{"b":  2}' });
+      expect(row).toEqual({ flag: 1, class: 'integer', meta: '{"b":  2}', seen: '2024-05-31T22:00:00.000Z' });
       expect(await differences(migration.app, migration.target, migration.plan)).toEqual([]);
     } finally {
       await migration.dispose();
@@ -80,6 +84,14 @@ describe('a type of the operator’s choice', () => {
       /is text/,
     ],
     ['at', 'date', 'at DATETIME', `'2024-01-31', 1700000000`, 1, /is varchar/],
+    [
+      'a',
+      'timestamptz',
+      'a TEXT',
+      `'2024-01-31T12:34:56.789Z', '2024-01-31T12:34:56Z', '2024-02-30T00:00:00.000Z'`,
+      2,
+      /is text/,
+    ],
     ['a', 'json', 'a TEXT', `'{}', '{a}', ''`, 2, /is text/],
     ['a', 'bigint', 'a NUMERIC', '1, 2.5', 1, /is numeric/],
     ['a', 'text', 'a', `'x', x'00', 'a' || char(0)`, 2, /is varchar/],

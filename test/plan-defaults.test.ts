@@ -1,6 +1,7 @@
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import { createTableSql } from '../src/databases/postgres/ddl.ts';
+import { isoText } from '../src/databases/instant.ts';
 import { mixedValue } from '../src/databases/mixed.ts';
 import { brief, column, planOf, table } from './support/plan.ts';
 import { createTestDatabase, type TestDatabase } from './support/postgres.ts';
@@ -41,7 +42,8 @@ async function stored(
       .prepare(`SELECT iif(typeof(c) = 'blob', '\\x' || lower(hex(c)), CAST(c AS TEXT)) FROM t`)
       .pluck()
       .get();
-    const there = (await client.query<{ c: unknown }>('SELECT c FROM t')).rows[0]!.c;
+    const held = (await client.query<{ c: unknown }>('SELECT c FROM t')).rows[0]!.c;
+    const there = column(plan, 't', 'c').kind === 'timestamptz' ? isoText(held as string) : held;
     return { here, there, sql: column(plan, 't', 'c').defaultSql };
   } finally {
     source.close();
@@ -80,6 +82,7 @@ describe('constant defaults', () => {
     ['DATETIME', `'2024-01-31 12:34:56'`],
     ['DATE', `'2024-01-31'`],
     ['DATETIME', `'2024-01-31T12:34:56Z'`],
+    ['DATETIME', `'2024-01-31T12:34:56.789Z'`],
     ['JSON', `'{"a": [1, 2]}'`],
     ['VARCHAR(1)', `'too long'`],
     ['', `'x'`],

@@ -14,7 +14,12 @@ async function kindBeside(
   return column(plan, 't', 'at').kind;
 }
 
-const [TEXT, OFFSET, MS] = [`'2026-11-25 09:12:12'`, `'2026-11-25 09:12:12.5+00:00'`, '1795597488566'];
+const [TEXT, OFFSET, MS, ISO] = [
+  `'2026-11-25 09:12:12'`,
+  `'2026-11-25 09:12:12.5+00:00'`,
+  '1795597488566',
+  `'2026-11-25T09:12:12.500Z'`,
+];
 
 describe('an empty column', () => {
   it.each<[string, [string, string, string][], string]>([
@@ -22,6 +27,8 @@ describe('an empty column', () => {
     ['DATETIME', [['x', 'TIMESTAMP', TEXT]], 'timestamp'],
     ['DATETIME', [['x', 'DATETIME', MS]], 'bigint'],
     ['DATETIME', [['x', 'DATETIME', OFFSET]], 'text'],
+    ['DATETIME', [['x', 'TIMESTAMP', ISO]], 'timestamptz'],
+    ['DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP', [['x', 'DATETIME', ISO]], 'text'],
     ['DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP', [['x', 'DATETIME', OFFSET]], 'text'],
     // the default is a text, so numbers beside it make a mixture
     ['DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP', [['x', 'DATETIME', MS]], 'mixed'],

@@ -9,11 +9,11 @@ let answers: Answers;
 beforeAll(async () => {
   answers = await Answers.create(`
     CREATE TABLE k (id INTEGER PRIMARY KEY, i INTEGER, b BOOLEAN, r REAL, n NUMERIC, t TEXT, nc TEXT COLLATE NOCASE,
-      x BLOB, j JSON, tj TEXT, d DATE, dt DATETIME, z, parent INT, nul TEXT);
+      x BLOB, j JSON, tj TEXT, d DATE, dt DATETIME, z, parent INT, nul TEXT, iso DATETIME);
     INSERT INTO k VALUES
-      (1, 5, 1, 2.5, 5, 'Anna', 'Anna', x'00ff', '{"a": 1, "b": "x"}', '{"a": 1}', '2024-02-29', '2024-02-29 23:59:59', 5, NULL, 'a' || char(0)),
-      (2, -5, 0, 0.1, 0.5, 'anton', 'anna', x'61', '{"a": 1.5}', '5', '2000-01-01', '2000-01-01 00:00:00', 'x', 1, '007'),
-      (3, NULL, NULL, 16777217, 7, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 5.5, 1, NULL);
+      (1, 5, 1, 2.5, 5, 'Anna', 'Anna', x'00ff', '{"a": 1, "b": "x"}', '{"a": 1}', '2024-02-29', '2024-02-29 23:59:59', 5, NULL, 'a' || char(0), '2024-01-31T00:00:00.000Z'),
+      (2, -5, 0, 0.1, 0.5, 'anton', 'anna', x'61', '{"a": 1.5}', '5', '2000-01-01', '2000-01-01 00:00:00', 'x', 1, '007', '2024-01-31T12:34:56.789Z'),
+      (3, NULL, NULL, 16777217, 7, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 5.5, 1, NULL, NULL);
     CREATE TABLE money (id INTEGER PRIMARY KEY, v DECIMAL(10,2));
     INSERT INTO money VALUES (1, 0.1), (2, 0.2);
     CREATE TABLE u (k TEXT PRIMARY KEY, v INTEGER, w INTEGER UNIQUE);

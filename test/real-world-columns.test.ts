@@ -55,6 +55,26 @@ const CASES: Case[] = [
     type: 'timestamp',
   },
   {
+    title: 'dates as JavaScript writes them',
+    declared: 'DATETIME',
+    values: [
+      `'2024-01-31T12:34:56.789Z'`,
+      `'2024-02-29T00:00:00.000Z'`,
+      `'0001-01-01T00:00:00.000Z'`,
+      `'9999-12-31T23:59:59.999Z'`,
+      `'1899-06-01T00:00:00.001Z'`,
+    ],
+    type: 'timestamptz',
+  },
+  {
+    title: 'dates as JavaScript writes them, and one that does not exist',
+    declared: 'TIMESTAMP',
+    values: [`'2024-01-31T12:34:56.789Z'`, `'2024-02-30T00:00:00.000Z'`],
+    type: 'text',
+    notice: 'other-type',
+    count: 2,
+  },
+  {
     title: 'a date that is none',
     declared: 'DATE',
     values: [`'0000-00-00'`, `'2024-02-29'`, `''`],
@@ -250,6 +270,10 @@ beforeAll(async () => {
     return `CREATE TABLE ${name} (id INTEGER PRIMARY KEY, v ${declared}, n INT DEFAULT 0); INSERT INTO ${name} (v) VALUES ${rows.map((value) => `(${value})`).join(', ')};`;
   });
   migration = await TestMigration.create(tables.join('\n') + KEYS);
+  // A time zone that was not a whole number of minutes from UTC once.
+  await migration.target.query(
+    `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET TimeZone = ''America/St_Johns''', current_database()); END $$`,
+  );
   await migration.begin();
   await migration.copy();
   // What the application writes meanwhile goes another way.

@@ -31,6 +31,7 @@ const COLUMNS: Record<string, { declared: string; kind: ColumnKind; values: Valu
   d: { declared: 'DATE', kind: 'date', values: ['2024-02-29', '0001-01-01', '9999-12-31'] },
   dt: { declared: 'DATETIME', kind: 'timestamp', values: ['2024-02-29 23:59:59', '0001-01-01 00:00:00', '9999-12-31 23:59:59'] },
   ts: { declared: 'TIMESTAMP', kind: 'timestamp', values: ['1999-12-31 12:00:00'] },
+  iso: { declared: 'DATETIME', kind: 'timestamptz', values: ['2024-02-29T23:59:59.123Z', '2024-02-29T23:59:59.000Z', '0001-01-01T00:00:00.000Z', '9999-12-31T23:59:59.999Z', '1899-12-31T00:00:00.050Z'] },
   um: { declared: '', kind: 'mixed', values: ['abc', Buffer.from([0, 1]), 0.5, 1 / 3, 7n, 2n ** 53n + 1n, '2024-01-31', 'Inf'] },
   im: { declared: 'INTEGER', kind: 'mixed', values: ['seven', 7, 7.5, 2n ** 60n] },
   bm: { declared: 'BLOB', kind: 'mixed', values: ['text in a blob', Buffer.from('bytes')] },
@@ -39,7 +40,6 @@ const COLUMNS: Record<string, { declared: string; kind: ColumnKind; values: Valu
 
 /** Dates in other forms, and the like: whatever kind holds them, they come back as the application stores them. */
 const OTHERS: Record<string, { declared: string; values: Value[] }> = {
-  iso: { declared: 'DATETIME', values: ['2024-02-29T23:59:59.123Z', '2024-02-29T23:59:59.000Z'] },
   ms: { declared: 'DATETIME', values: ['2024-02-29 23:59:59.120', '2024-02-29 23:59:59.000'] },
   go: { declared: 'TIMESTAMP', values: ['2024-02-29 23:59:59.123456789+02:00', '0001-01-01 00:00:00+00:00'] },
   sec: { declared: 'DATETIME', values: [1_700_000_000, -1] },
@@ -104,7 +104,7 @@ const ANSWERS = [
   'SELECT sum(big) AS s, min(i) AS least, max(i) AS greatest, avg(bits) AS a FROM v',
   'SELECT sum(f) AS s, avg(f) AS a, min(r) AS least, max(r) AS greatest FROM v',
   'SELECT sum(dec) AS s, avg(dec) AS a, min(n) AS least, max(n) AS greatest FROM v',
-  'SELECT min(t) AS least, max(t) AS greatest, min(d) AS d, max(dt) AS dt, min(ts) AS ts, max(iso) AS iso FROM v',
+  'SELECT min(t) AS least, max(t) AS greatest, min(d) AS d, max(dt) AS dt, min(ts) AS ts, max(iso) AS iso, coalesce(min(iso), max(iso)) AS first FROM v',
   'SELECT sum(i) AS s, avg(i) AS a, max(t) AS t FROM v WHERE id > 1000',
   'SELECT i = 5 AS eq, i IS NULL AS nul, NOT flag AS opposite, i > 1 OR flag AS o, i IN (0, 5) AS among FROM v ORDER BY id',
   'SELECT EXISTS (SELECT 1 FROM v) AS e, 1 = 1 AS t, 1 > 2 AS f, NULL = 1 AS u, TRUE AS tr, FALSE AS fa',
@@ -375,7 +375,9 @@ const ARBITRARY: Record<string, fc.Arbitrary<Value>> = {
   j: fc.json().map((text) => `[${text}]`),
   d: fc.date({ min: new Date(-62135596800000), max: new Date(253402300799000), noInvalidDate: true }).map((date) => date.toISOString().slice(0, 10)),
   dt: fc.date({ min: new Date(-62135596800000), max: new Date(253402300799000), noInvalidDate: true }).map((date) => date.toISOString().slice(0, 19).replace('T', ' ')),
-  iso: fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),
+  iso: fc
+    .date({ noInvalidDate: true, min: new Date('0001-01-01T00:00:00.000Z'), max: new Date('9999-12-31T23:59:59.999Z') })
+    .map((date) => date.toISOString()),
   im: fc.oneof(fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n), fc.double({ noNaN: true, noDefaultInfinity: true })),
   bm: fc.uint8Array(),
 }; // prettier-ignore

@@ -4,7 +4,7 @@
  */
 import type { ColumnKind, TablePlan } from '../contract.ts';
 import { literal } from './identifiers.ts';
-import { instantText } from './instant.ts';
+import { instantText, isIsoText } from './instant.ts';
 import { InvalidText } from './invalid-text.ts';
 import { mixedText } from './mixed.ts';
 
@@ -65,6 +65,8 @@ export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
     case 'mixed':
       // The two databases spell a real differently, and keys are found by their text.
       return value === null || typeof value === 'number' ? null : mixedText(value);
+    case 'timestamptz':
+      return typeof value === 'string' && isIsoText(value) ? instantText(BigInt(Date.parse(value))) : null;
     case 'instant':
       return typeof value === 'bigint' ? instantText(value) : null;
     case 'uuid':

@@ -216,7 +216,11 @@ function formattedForms(format: string, affinity: Affinity): Forms | null {
     else if (part[0] !== '%' && !/["\\]/.test(part)) pattern += `"${part}"`;
     else return null;
   }
-  return { text: toChar(pattern) };
+  const instant = format === '%Y-%m-%dT%H:%M:%fZ';
+  return {
+    ...(instant ? { timestamptz: `date_trunc('milliseconds', statement_timestamp())` } : {}),
+    text: toChar(pattern),
+  };
 }
 
 /** Seconds or milliseconds since 1970, in the spellings that schemas use. */

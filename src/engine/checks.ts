@@ -37,6 +37,10 @@ export function checksFor(name: string, column: SourceColumn, kind: ColumnKind):
       return [
         `${c} BETWEEN '0001-01-01 00:00:00' AND '9999-12-31 23:59:59' AND ${c} = date_trunc('second', ${c})`,
       ];
+    case 'timestamptz':
+      return [
+        `${c} BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999+00' AND ${c} = date_trunc('milliseconds', ${c})`,
+      ];
     case 'date':
       return [`${c} BETWEEN '0001-01-01' AND '9999-12-31'`];
     case 'text':

@@ -21,6 +21,7 @@ export const TARGET_TYPES: Record<ColumnKind, OverrideType> = {
   json: 'json',
   jsonb: 'jsonb',
   timestamp: 'timestamp',
+  timestamptz: 'timestamptz',
   instant: 'timestamptz(3)',
   uuid: 'uuid',
   date: 'date',
@@ -110,6 +111,8 @@ export function fittingCount(kind: ColumnKind, { column, facts, keyed }: ColumnC
       return facts.asked;
     case 'timestamp':
       return facts.datetimes;
+    case 'timestamptz':
+      return facts.isoTimes;
     case 'date':
       return facts.dates;
     case 'bytea':
@@ -134,7 +137,7 @@ const CONVERTING: Partial<Record<ColumnKind, Affinity[]>> = {
 const STRICT_KINDS: Partial<Record<Affinity, ColumnKind[]>> = {
   INTEGER: ['bigint', 'integer', 'boolean', 'instant', 'mixed'],
   REAL: ['double', 'mixed'],
-  TEXT: ['text', 'json', 'jsonb', 'timestamp', 'date', 'uuid', 'mixed'],
+  TEXT: ['text', 'json', 'jsonb', 'timestamp', 'timestamptz', 'date', 'uuid', 'mixed'],
 };
 
 /** Why the column can never be held so, whatever its values; null where it can. */
@@ -158,7 +161,9 @@ export function impossible(kind: ColumnKind, { column, indexed, rowid, strict }:
 /** Without values, only a default such as CURRENT_TIMESTAMP tells which of the forms of a date the application uses. */
 function isTold(kind: ColumnKind, { facts, default: value }: ColumnCase): boolean {
   if (valueCount(facts) > 0) return true;
-  return kind === 'timestamp' || kind === 'date' ? changesAs(kind, value) : kind !== 'mixed';
+  return kind === 'timestamp' || kind === 'timestamptz' || kind === 'date'
+    ? changesAs(kind, value)
+    : kind !== 'mixed';
 }
 
 function changesAs(kind: ColumnKind, value: SourceDefault): boolean {
@@ -191,7 +196,8 @@ function plainKinds({ column }: ColumnCase): ColumnKind[] {
       return declared === '' ? ['text', 'bigint', 'double', 'bytea'] : ['bytea', 'text', 'bigint', 'double'];
     case 'NUMERIC':
       if (isBoolean(declared)) return ['boolean', 'numeric', 'double', 'text', 'bytea'];
-      if (isDatetime(declared)) return ['timestamp', 'text', 'bigint', 'numeric', 'double', 'bytea'];
+      if (isDatetime(declared))
+        return ['timestamp', 'timestamptz', 'text', 'bigint', 'numeric', 'double', 'bytea'];
       if (isDate(declared)) return ['date', 'text', 'bigint', 'numeric', 'double', 'bytea'];
       if (isJson(declared)) return ['json', 'text', 'bigint', 'numeric', 'double', 'bytea'];
       // UUID, STRING, TIME: where no value tells yet, the name speaks of text, and a number's type would refuse the first one.
@@ -213,6 +219,7 @@ const FORMS: Record<ColumnKind, string> = {
   instant: 'milliseconds since 1970',
   uuid: 'uuids in lower case with hyphens',
   timestamp: 'dates written YYYY-MM-DD HH:MM:SS',
+  timestamptz: 'dates written YYYY-MM-DDTHH:MM:SS.sssZ',
   date: 'dates written YYYY-MM-DD',
   mixed: 'values of several storage classes, each kept as text that says which',
 };

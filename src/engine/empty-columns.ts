@@ -9,7 +9,7 @@ import { impossible, preferred, valueCount, type Choice, type ColumnCase } from 
 import type { Choices } from './plan-foreign-keys.ts';
 
 /** Kinds that are texts in the source, all of which a text column holds. */
-const TEXTS: readonly ColumnKind[] = ['text', 'timestamp', 'date', 'json'];
+const TEXTS: readonly ColumnKind[] = ['text', 'timestamp', 'timestamptz', 'date', 'json'];
 
 /**
  * Settles the kinds of empty columns by those of the same name and declared type; dates, which an application writes in

@@ -44,6 +44,7 @@ function formsOfValue(node: ValueNode, affinity: Affinity): Form[] {
       return textForms(node, affinity);
     case 'date':
     case 'timestamp':
+    case 'timestamptz':
       return [
         { kind: node.kind, sql: node.sql },
         { kind: 'text', sql: asText(node).sql },

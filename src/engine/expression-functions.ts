@@ -172,7 +172,8 @@ function coalesce(args: Node[]): Node {
 function extreme(name: string, args: Node[]): Node {
   if (args.length < 2) throw new Uncertain();
   const { like, sql } = unified(args);
-  if (!['bigint', 'text', 'date', 'timestamp', 'bytea'].includes(like.kind)) throw new Uncertain();
+  if (!['bigint', 'text', 'date', 'timestamp', 'timestamptz', 'bytea'].includes(like.kind))
+    throw new Uncertain();
   const { least: _, ...kept } = like;
   const nulls = sql.map((arg) => `${arg} IS NULL`).join(' OR ');
   return { ...kept, sql: `(CASE WHEN ${nulls} THEN NULL ELSE ${name}(${sql.join(', ')}) END)` };

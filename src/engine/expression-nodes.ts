@@ -2,6 +2,7 @@
 import type { ColumnKind } from '../contract.ts';
 import { literal } from '../databases/identifiers.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
+import { isIsoText } from '../databases/instant.ts';
 import { UUID } from '../databases/key.ts';
 import { isKeyword, type Token } from '../databases/sqlite/tokens.ts';
 import { isDatetimeText, isDateText } from './date-text.ts';
@@ -125,7 +126,7 @@ function folded(operator: string, left: ValueNode, right: Node, collation: strin
 
 /** A text or date, which stands for a text. */
 function isTextual(kind: ColumnKind): boolean {
-  return kind === 'text' || kind === 'date' || kind === 'timestamp';
+  return kind === 'text' || kind === 'date' || kind === 'timestamp' || kind === 'timestamptz';
 }
 
 function isNumeric(affinity: Affinity | undefined): boolean {
@@ -134,12 +135,19 @@ function isNumeric(affinity: Affinity | undefined): boolean {
 
 const LIKE_A_NUMBER = /^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$/;
 
+/** Is the text what a value of the kind stands for? Any other is compared as a text. */
+const WHOLE: Partial<Record<ColumnKind, (text: string) => boolean>> = {
+  timestamp: isDatetimeText,
+  timestamptz: isIsoText,
+  date: isDateText,
+};
+
 /** A literal takes the affinity of the column beside it. */
 function besideLiteral(operator: string, left: ValueNode, constant: Literal): string {
   if (constant.kind === 'string' && isTextual(left.kind)) {
     if (isNumeric(left.affinity) && LIKE_A_NUMBER.test(constant.value)) throw new Uncertain();
-    const whole = left.kind === 'timestamp' ? isDatetimeText : isDateText;
-    if (left.kind !== 'text' && !whole(constant.value))
+    const whole = WHOLE[left.kind];
+    if (whole !== undefined && !whole(constant.value))
       return `${asText(left).sql} ${operator} ${literal(constant.value)}`;
   }
   if (constant.kind === 'number' && left.kind === 'text' && left.affinity === 'TEXT') {
@@ -193,6 +201,9 @@ export function literalSql(constant: Literal, kind: ColumnKind, operator: string
   }
   if (constant.kind === 'string' && kind === 'timestamp' && isDatetimeText(constant.value)) {
     return `timestamp ${literal(constant.value)}`;
+  }
+  if (constant.kind === 'string' && kind === 'timestamptz' && isIsoText(constant.value)) {
+    return `timestamptz ${literal(constant.value)}`;
   }
   if (constant.kind === 'string' && kind === 'date' && isDateText(constant.value)) {
     return `date ${literal(constant.value)}`;
@@ -290,6 +301,8 @@ export function asText(node: Node): ValueNode {
       return madeText(dayText(found.sql));
     case 'timestamp':
       return madeText(`${dayText(found.sql)} || ' ' || ${timeText(found.sql)}`);
+    case 'timestamptz':
+      return madeText(isoText(found.sql));
     default:
       throw new Uncertain();
   }
@@ -310,6 +323,13 @@ export function timeText(sql: string): string {
   return [fieldText('hour', 2, sql), fieldText('minute', 2, sql), fieldText('second', 2, sql)].join(
     " || ':' || ",
   );
+}
+
+/** A timestamptz as JavaScript writes it. A field of seconds would be rounded, so the fraction is taken off first. */
+function isoText(sql: string): string {
+  const utc = `(${sql} AT TIME ZONE 'UTC')`;
+  const fraction = `lpad((extract(milliseconds FROM ${utc})::int % 1000)::text, 3, '0')`;
+  return `${dayText(utc)} || 'T' || ${timeText(`date_trunc('second', ${utc})`)} || '.' || ${fraction} || 'Z'`;
 }
 
 /** A value per branch, and NULL, brought to one kind. @returns the kind's node without SQL, and each branch's SQL */

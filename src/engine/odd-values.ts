@@ -87,7 +87,8 @@ export function reportValues(
   const [expected] = preferredKinds(subject);
   const count = valueCount(facts) - fittingCount(expected!, subject);
   // Of several storage classes another notice tells; without a declared type, or of an unknown one, nothing is expected.
-  if (kind !== expected && kind !== 'mixed' && count > 0 && isTelling(column)) {
+  const native = kind === expected || kind === 'timestamptz';
+  if (!native && kind !== 'mixed' && count > 0 && isTelling(column)) {
     findings.note(
       {
         ...which,

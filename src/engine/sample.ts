@@ -88,6 +88,7 @@ function readable(form: string | null, kind: ColumnKind): string {
     case 'uuid':
     case 'json':
     case 'timestamp':
+    case 'timestamptz':
     case 'date':
       return Buffer.from(form, 'hex').toString('utf8');
     case 'mixed':
@@ -195,6 +196,9 @@ function targetForm(column: ColumnPlan): string {
       return `encode(${name}, 'hex')`;
     case 'timestamp':
       return `encode(convert_to(to_char(${name}, 'YYYY-MM-DD HH24:MI:SS'), 'UTF8'), 'hex')`;
+    case 'timestamptz':
+      // By its fields, and not by the format that the comparison of every row uses.
+      return `encode(convert_to(replace(to_char(timezone('UTC', ${name}), 'YYYY-MM-DD HH24:MI:SS.MS'), ' ', 'T') || 'Z', 'UTF8'), 'hex')`;
     case 'date':
       return `encode(convert_to(to_char(${name}, 'YYYY-MM-DD'), 'UTF8'), 'hex')`;
     case 'mixed':

@@ -247,7 +247,8 @@ export function sameKind(nodes: Node[]): ValueNode[] {
       return to(asValue(node));
     });
   if (kinds.size <= 1) return convert((node) => node);
-  if ([...kinds].every((kind) => ['text', 'date', 'timestamp'].includes(kind))) return convert(asText);
+  if ([...kinds].every((kind) => ['text', 'date', 'timestamp', 'timestamptz'].includes(kind)))
+    return convert(asText);
   if ([...kinds].every((kind) => ['bigint', 'boolean'].includes(kind))) {
     return convert((node) =>
       node.kind === 'boolean' ? value('bigint', `(${node.sql})::int::bigint`) : node,

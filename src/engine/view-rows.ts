@@ -1,6 +1,7 @@
 /** Rows of a view as one number that does not depend on their order: equal on both databases where the rows are. */
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
+import { instantMs, isoText } from '../databases/instant.ts';
 import { InvalidText } from '../databases/invalid-text.ts';
 import { mixedValue } from '../databases/mixed.ts';
 
@@ -8,7 +9,18 @@ import { mixedValue } from '../databases/mixed.ts';
 export type Cell = string | number;
 
 /** Numbers of PostgreSQL's types, see router/values.ts. */
-const OID = { bool: 16, bytea: 17, int8: 20, int4: 23, float8: 701, varchar: 1043, numeric: 1700 };
+const OID = {
+  bool: 16,
+  bytea: 17,
+  int8: 20,
+  int4: 23,
+  float8: 701,
+  varchar: 1043,
+  timestamptz: 1184,
+  numeric: 1700,
+};
+/** Type modifier of timestamptz(3), which stands for milliseconds. */
+const MILLISECONDS = 3;
 
 /** @param value as better-sqlite3 gives it, texts as their bytes @param type of SQLite's typeof() */
 export function sourceCell(type: unknown, value: unknown): Cell {
@@ -19,8 +31,8 @@ export function sourceCell(type: unknown, value: unknown): Cell {
   return type === 'text' ? textCell(bytes) : `b${bytes.toString('hex')}`;
 }
 
-/** @param text as PostgreSQL sends it @param type its number in the catalogue */
-export function targetCell(text: string | null, type: number): Cell {
+/** @param text as PostgreSQL sends it @param type its number in the catalogue @param modifier of the type, -1 for none */
+export function targetCell(text: string | null, type: number, modifier: number): Cell {
   if (text === null) return '-';
   switch (type) {
     case OID.bool:
@@ -34,6 +46,8 @@ export function targetCell(text: string | null, type: number): Cell {
       return numberCell(Number(text));
     case OID.bytea:
       return `b${text.slice(2)}`;
+    case OID.timestamptz:
+      return modifier === MILLISECONDS ? `n${instantMs(text)}` : `t${isoText(text)}`;
     case OID.varchar:
       return mixedCell(mixedValue(text));
     default:

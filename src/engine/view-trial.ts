@@ -162,7 +162,11 @@ async function readTarget(
       client.query<(string | null)[]>({ text: `FETCH ${ROWS} FROM shown`, rowMode: 'array', types: asText }),
     );
     for (const row of found.rows) {
-      rows.add(row.map((text, i) => targetCell(text, found.fields[i]!.dataTypeID)));
+      rows.add(
+        row.map((text, i) =>
+          targetCell(text, found.fields[i]!.dataTypeID, found.fields[i]!.dataTypeModifier),
+        ),
+      );
     }
     if (found.rows.length < ROWS) return;
   }

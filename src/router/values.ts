@@ -2,7 +2,7 @@
 import { types } from 'node:util';
 import type pg from 'pg';
 import type { Value } from '../databases/adapter.ts';
-import { instantMs } from '../databases/instant.ts';
+import { instantMs, isoText } from '../databases/instant.ts';
 import { InvalidText } from '../databases/invalid-text.ts';
 import { mixedValue } from '../databases/mixed.ts';
 import { CrossfadeError } from '../errors.ts';
@@ -175,11 +175,19 @@ export function resultTypes(safeIntegers: boolean): pg.CustomTypesConfig {
 
 /** Type modifier of timestamptz(3). */
 const MILLISECONDS = 3;
+const NO_MODIFIER = -1;
 
-const DECODE: Record<number, (text: string) => ReturnType<typeof mixedValue>> = {
-  [OID.varchar]: mixedValue,
-  [OID.timestamptz]: (text) => instantMs(text) ?? text,
-};
+type Decode = (text: string) => ReturnType<typeof mixedValue>;
+const milliseconds: Decode = (text) => instantMs(text) ?? text;
+const isoTime: Decode = (text) => isoText(text) ?? text;
+
+/** See `asSqlite`. */
+function decodeOf({ dataTypeID, dataTypeModifier, tableID }: pg.FieldDef): Decode | null {
+  if (dataTypeID === OID.timestamptz && dataTypeModifier === NO_MODIFIER) return isoTime;
+  if (tableID === 0) return null;
+  if (dataTypeID === OID.varchar) return mixedValue;
+  return dataTypeID === OID.timestamptz && dataTypeModifier === MILLISECONDS ? milliseconds : null;
+}
 
 function asDriver(value: ReturnType<typeof mixedValue>, safeIntegers: boolean): unknown {
   if (typeof value === 'bigint' && !safeIntegers) return narrowed(value);
@@ -189,16 +197,17 @@ function asDriver(value: ReturnType<typeof mixedValue>, safeIntegers: boolean): 
 /**
  * Makes of a result what better-sqlite3 would have given, in place: without the row numbers of a table that has no key,
  * and with the values of mixed columns and of milliseconds as they were. On the target varchar and timestamptz(3) are the types of
- * these columns alone; what a query casts to them belongs to no table and stays text.
+ * these columns alone; what a query casts to them belongs to no table and stays text. A timestamptz becomes the text that
+ * JavaScript writes, which is what the source has in such a column, and so do the results of functions over it.
  */
 export function asSqlite<T extends pg.QueryResult>(result: T, safeIntegers: boolean): T {
   if (result.fields.some(({ name }) => name === ROW_NUMBER_COLUMN)) {
     for (const row of result.rows as Record<string, unknown>[]) delete row[ROW_NUMBER_COLUMN];
   }
-  for (const { name, dataTypeID, dataTypeModifier, tableID } of result.fields) {
-    if (dataTypeID === OID.timestamptz && dataTypeModifier !== MILLISECONDS) continue;
-    const decode = tableID === 0 ? undefined : DECODE[dataTypeID];
-    if (decode === undefined) continue;
+  for (const field of result.fields) {
+    const { name } = field;
+    const decode = decodeOf(field);
+    if (decode === null) continue;
     for (const row of result.rows as Record<string, unknown>[]) {
       const text = row[name];
       if (typeof text !== 'string') continue;

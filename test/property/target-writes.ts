@@ -83,6 +83,13 @@ const VALUES: Record<string, string[]> = {
     `'infinity'`,
     `'9999-12-31 23:59:59'`,
   ],
+  'timestamp with time zone': [
+    `'2024-01-31T12:00:00.123Z'`,
+    `'0001-01-01 00:00:00+02'`,
+    `'2024-01-31 12:00:00.0005Z'`,
+    `'-infinity'`,
+    `'9999-12-31T23:59:59.999Z'`,
+  ],
   date: [`'2024-02-29'`, `'0001-01-01'`, `'infinity'`, `'9999-12-31'`],
   'character varying': [
     ...TEXTS,

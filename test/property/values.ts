@@ -72,6 +72,12 @@ const DATETIMES = [
   `'0001-01-01 00:00:00'`,
   `'9999-12-31 23:59:59'`,
 ];
+const ISO_DATETIMES = [
+  `'2024-01-31T12:00:00.000Z'`,
+  `'1969-12-31T23:59:59.050Z'`,
+  `'0001-01-01T00:00:00.000Z'`,
+  `'9999-12-31T23:59:59.999Z'`,
+];
 const OTHER_DATETIMES = [
   `'2024-01-31T12:00:00Z'`,
   `'2024-01-31 12:00:00.123'`,
@@ -101,6 +107,7 @@ const EVERYTHING = [
   ...BROKEN_TEXTS,
   ...BLOBS,
   ...DATETIMES,
+  ...ISO_DATETIMES,
   ...OTHER_DATETIMES,
   ...DATES,
 ];
@@ -164,6 +171,7 @@ export const FLAVOURS: readonly Flavour[] = [
   flavour('BLOB', 'BLOB', 'other', BLOBS, blob),
   flavour('BOOLEAN', 'INT', 'other', ['0', '1', 'true', 'false']),
   flavour('DATETIME', 'TEXT', 'other', DATETIMES),
+  flavour('DATETIME', 'TEXT', 'other', ISO_DATETIMES),
   flavour('TIMESTAMP', 'ANY', 'other', [...DATETIMES, ...OTHER_DATETIMES]),
   flavour('DATE', 'TEXT', 'other', DATES),
   flavour('JSON', 'TEXT', 'other', JSONS),

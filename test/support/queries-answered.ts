@@ -199,6 +199,29 @@ export const ANSWERED: Read[] = [
     instead: [['SELECT id FROM k WHERE dt = ?', ['2024-02-29 23:59:59'], [1]]],
   },
   {
+    title: 'a part of a date, `2024-01-31`',
+    sql: 'SELECT id FROM k WHERE iso > ? ORDER BY id',
+    params: ['2024-01-31'],
+    sqlite: [1, 2],
+    postgres: [2],
+    instead: [['SELECT id FROM k WHERE iso >= ? ORDER BY id', ['2024-01-31T00:00:00.000Z']]],
+  },
+  {
+    title: 'the text of a `timestamptz`, `CAST(iso AS TEXT)`',
+    sql: 'SELECT CAST(iso AS TEXT) AS a FROM k WHERE id = 2',
+    sqlite: ['2024-01-31T12:34:56.789Z'],
+    postgres: ['2024-01-31 12:34:56.789+00'],
+    instead: [
+      ['SELECT iso FROM k WHERE id = 2'],
+      [
+        {
+          sqlite: 'SELECT CAST(iso AS TEXT) AS a FROM k WHERE id = 2',
+          postgres: `SELECT to_char(iso, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS a FROM k WHERE id = 2`,
+        },
+      ],
+    ],
+  },
+  {
     title: 'arithmetic with dates',
     sql: 'SELECT d - 1 AS a FROM k WHERE id = 1',
     sqlite: [2023],

@@ -9,12 +9,12 @@ import type { Plan, TablePlan } from '../../src/contract.ts';
 
 const BIGINT = 20;
 const INTEGER = 23;
-const TIMESTAMPTZ = 1184;
 const DOUBLE = 701;
 const NUMERIC = 1700;
 const BOOLEAN = 16;
 const BYTEA = 17;
 const VARCHAR = 1043;
+const TIMESTAMPTZ = 1184;
 
 export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
@@ -53,9 +53,10 @@ function fromSource(value: unknown, exact: boolean): string {
   return (value as Buffer)[0] === 0x62 ? `b${bytes.toString('hex')}` : text(bytes);
 }
 
-function fromTarget(value: string | null, type: number, numbers: Numbers): string {
+function fromTarget(value: string | null, field: pg.FieldDef, numbers: Numbers): string {
   if (value === null) return '-';
-  switch (type) {
+  const { dataTypeID, dataTypeModifier: modifier } = field;
+  switch (dataTypeID) {
     case BIGINT:
     case INTEGER:
       return `n${value}`;
@@ -68,8 +69,11 @@ function fromTarget(value: string | null, type: number, numbers: Numbers): strin
       return value === 't' ? 'n1' : 'n0';
     case BYTEA:
       return `b${value.slice(2)}`;
-    case TIMESTAMPTZ:
-      return `n${Date.parse(value.replace(' ', 'T').replace('+00', 'Z'))}`;
+    case TIMESTAMPTZ: {
+      // Milliseconds are timestamptz(3).
+      const at = new Date(value.replace(' ', 'T').replace(/\+00$/, 'Z'));
+      return modifier === 3 ? `n${at.getTime()}` : `t${at.toISOString()}`;
+    }
     case VARCHAR:
       return fromMixed(value, numbers);
     default:
@@ -132,9 +136,7 @@ async function targetRows(client: pg.Client, sql: string, numbers: Numbers[]): P
     rowMode: 'array',
     types: { getTypeParser: () => (value: unknown) => value },
   });
-  return rows.map((row) =>
-    row.map((value, i) => fromTarget(value, fields[i]!.dataTypeID, numbers[i]!)).join(' | '),
-  );
+  return rows.map((row) => row.map((value, i) => fromTarget(value, fields[i]!, numbers[i]!)).join(' | '));
 }
 
 /** @returns what the first has more often than the second */

@@ -1,7 +1,7 @@
 /** Reads PostgreSQL's COPY text format, where a batch must be looked at row by row. */
 import { isUtf8 } from 'node:buffer';
 import type { ColumnPlan, TablePlan } from '../../contract.ts';
-import { instantMs } from '../instant.ts';
+import { instantMs, isoText } from '../instant.ts';
 import { mixedValue } from '../mixed.ts';
 import { InvalidText } from '../invalid-text.ts';
 import type { KeyValue } from '../key.ts';
@@ -63,6 +63,8 @@ export function sqliteValue(text: string, column: Held): KeyValue {
       return Buffer.from(text.slice(2), 'hex');
     case 'mixed':
       return stored(mixedValue(text, affinityOf(column.declared) !== 'TEXT'), column);
+    case 'timestamptz':
+      return isoText(text) ?? text;
     case 'instant':
       return instantMs(text) ?? text;
     case 'text':

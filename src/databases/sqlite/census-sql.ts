@@ -72,6 +72,7 @@ export function firstQuestions(column: SourceColumn, indexed: boolean, wanted?: 
     ...classQuestions(column, classes),
     ...(wanted === 'boolean' || isBoolean(column.declared) ? { bits: count('boolean') } : {}),
     ...(wanted === 'timestamp' || isDatetime(column.declared) ? { datetimes: count('timestamp') } : {}),
+    ...(wanted === 'timestamptz' || isDatetime(column.declared) ? { isoTimes: count('timestamptz') } : {}),
     ...(wanted === 'date' || isDate(column.declared) ? { dates: count('date') } : {}),
     ...(wanted === 'json' || isJson(column.declared) ? { jsons: count('json') } : {}),
     ...(wanted === 'jsonb' ? { jsonValues: count('jsonb') } : {}),
@@ -94,8 +95,8 @@ export function fittingSql(column: SourceColumn, kind: ColumnKind): string {
   const c = name(column);
   // A result that equals the text itself proves both its shape and its validity: 2024-02-30 comes back as 03-01. Only
   // the modifier makes 24:00:00 come back as the next day; the plus keeps '0001' from being compared as a number.
-  const canonical = (call: string): string =>
-    `(${isA(column, 'texts')} AND ${call}(${c}, '+0 days') = ${c} COLLATE BINARY AND +${c} >= '0001')`;
+  const canonical = (call: string, format = ''): string =>
+    `(${isA(column, 'texts')} AND ${call}(${format}${c}, '+0 days') = ${c} COLLATE BINARY AND +${c} >= '0001')`;
   switch (kind) {
     case 'bigint':
       return `(${isA(column, 'integers')})`;
@@ -119,6 +120,9 @@ export function fittingSql(column: SourceColumn, kind: ColumnKind): string {
       return `(${isA(column, 'texts')} AND ${canonicalJsonSql(c)} IS NOT NULL)`;
     case 'timestamp':
       return canonical('datetime');
+    case 'timestamptz':
+      // The length first, because it costs nothing.
+      return `(length(${c}) = 24 AND ${canonical('strftime', `'%Y-%m-%dT%H:%M:%fZ', `)})`;
     case 'date':
       return canonical('date');
     case 'bytea':

@@ -21,7 +21,7 @@ import {
 } from './census-sql.ts';
 import { addFact, addForm, noFacts, type ColumnFacts, type Fact } from './column-facts.ts';
 import { declaredLength } from './declared.ts';
-import { CANONICAL_DATE, CANONICAL_DATETIME, dateForm } from './date-form.ts';
+import { CANONICAL_DATE, CANONICAL_DATETIME, CANONICAL_ISO, dateForm } from './date-form.ts';
 import { Pace } from './pace.ts';
 import { rangesOf, type Range } from './ranges.ts';
 import type { SourceColumn, SourceTable } from './schema.ts';
@@ -173,9 +173,12 @@ class TableCensus {
     if (found.longestText > (declaredLength(column) ?? Infinity)) ask(tooLongQuestion(column));
     found.nulls = rows - values;
     for (const fact of FACTS) addFact(facts, fact, found[fact]);
-    const plain = found.datetimes + found.dates;
-    if (found.texts > plain) return true;
-    if (dated && plain > 0) addForm(facts, found.dates > 0 ? CANONICAL_DATE : CANONICAL_DATETIME, plain);
+    const { datetimes, isoTimes, dates } = found;
+    if (found.texts > datetimes + isoTimes + dates) return true;
+    if (!dated) return false;
+    if (datetimes > 0) addForm(facts, CANONICAL_DATETIME, datetimes);
+    if (isoTimes > 0) addForm(facts, CANONICAL_ISO, isoTimes);
+    if (dates > 0) addForm(facts, CANONICAL_DATE, dates);
     return false;
   }
 

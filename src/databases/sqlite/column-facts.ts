@@ -11,6 +11,8 @@ interface Counts {
   bits: number;
   /** Texts YYYY-MM-DD HH:MM:SS that are a date, in the years 0001 to 9999. */
   datetimes: number;
+  /** Texts YYYY-MM-DDTHH:MM:SS.sssZ that are a date, in the years 0001 to 9999. */
+  isoTimes: number;
   /** Texts YYYY-MM-DD that are a date, in the years 0001 to 9999. */
   dates: number;
   /** Texts that are JSON (RFC 8259). */
@@ -64,6 +66,7 @@ export function noFacts(): ColumnFacts {
     nulls: 0,
     bits: 0,
     datetimes: 0,
+    isoTimes: 0,
     dates: 0,
     jsons: 0,
     jsonValues: 0,

@@ -1,6 +1,7 @@
 /** The form in which a date is written, for a person to read. */
 
 export const CANONICAL_DATETIME = 'YYYY-MM-DD HH:MM:SS';
+export const CANONICAL_ISO = 'YYYY-MM-DDTHH:MM:SS.SSSZ';
 export const CANONICAL_DATE = 'YYYY-MM-DD';
 
 const ISO = /^\d{4}-\d\d-\d\d(?:([T ])\d\d:\d\d(:\d\d)?([.,]\d+)?( ?)(Z|[+-]\d\d(:?)\d\d|[+-]\d\d)?)?$/;

@@ -10,7 +10,7 @@ import type Database from 'better-sqlite3';
 import type { ColumnPlan, TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { literal, quoted } from '../identifiers.ts';
-import { FIRST_INSTANT, instantSql, LAST_INSTANT } from '../instant.ts';
+import { FIRST_INSTANT, instantSql, isoInstantSql, LAST_INSTANT } from '../instant.ts';
 import { canonicalJsonBytes } from '../json-value.ts';
 import { isPlainText } from '../mixed.ts';
 import { makesIntegers } from './affinity.ts';
@@ -93,6 +93,14 @@ function cellSql(column: ColumnPlan, name: string, inKey: boolean): CellSql {
         admits:
           `(typeof(${name}) = 'text' AND ${name} GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9] ` +
           `[0-2][0-9]:[0-5][0-9]:[0-5][0-9]' AND substr(${name}, 12, 2) < '24')`,
+      };
+    case 'timestamptz':
+      return {
+        text: isoInstantSql(name),
+        // The length, because GLOB ends at a NUL.
+        admits:
+          `(typeof(${name}) = 'text' AND octet_length(${name}) = 24 AND ${name} GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]` +
+          `T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9]Z' AND substr(${name}, 12, 2) < '24')`,
       };
     case 'date':
       return {

@@ -36,7 +36,7 @@ export type BeforeCommit = (run: (text: string) => Promise<Record<string, unknow
 
 /** What the conversions of values and the durability of a commit rest on, whatever the role's settings are. */
 const SESSION = `SET DateStyle = 'ISO, YMD'; SET bytea_output = 'hex'; SET extra_float_digits = 1;
-  SET standard_conforming_strings = on; SET synchronous_commit = on`;
+  SET TimeZone = 'UTC'; SET standard_conforming_strings = on; SET synchronous_commit = on`;
 
 /** Refuses several statements in one text, as SQLite does. */
 const EXTENDED = { queryMode: 'extended' };
