@@ -11,8 +11,8 @@ const WHOLE_DIGITS = 131_072;
 const FRACTION_DIGITS = 16_383;
 
 const SPACE = /[ \t\n\r]*/y;
-// eslint-disable-next-line no-control-regex
-const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
+// Of the control characters JSON forbids those of ASCII.
+const STRING = /"(?:[^"\\\p{Cc}]|[\u007f-\u009f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/uy;
 const NUMBER = /(-?)(0|[1-9]\d*)(?:\.(\d+))?(?:[eE]([+-]?\d+))?/y;
 const HALF_PAIR = /\p{Surrogate}/u;
 const WORD = /true|false|null/y;
