@@ -13,9 +13,7 @@ import { copyLineKey, splitLines } from '../databases/postgres/copy-text.ts';
 import { targetColumns, targetKey, targetTable } from '../databases/postgres/names.ts';
 import type { ChunkReader } from '../databases/sqlite/chunk.ts';
 import { CopyBuffer } from '../databases/sqlite/copy-buffer.ts';
-import { RawRows } from '../databases/sqlite/raw-rows.ts';
 import { sameRows } from './compare.ts';
-import { sameText } from './same-text.ts';
 
 const CHUNK_ROWS = 5_000;
 const CHUNK_BYTES = 1024 * 1024;
@@ -39,7 +37,7 @@ export async function compareInOrder(
 ): Promise<number> {
   let after: KeyValue[] | null = null;
   /** The range that is read now, and the one before it, which is compared meanwhile. */
-  let [reading, comparing] = [new Range(client, reader, table), new Range(client, reader, table)];
+  let [reading, comparing] = [new Range(client, table), new Range(client, table)];
   let from: KeyValue[] | null = null;
   let rows = 0;
   let wanted = CHUNK_ROWS;
@@ -73,9 +71,9 @@ export async function compareInOrder(
   return rows;
 }
 
-/** Rows of one key range of both sides; memory is used again for the next range. */
+/** Rows of one key range, as COPY text of both sides; memory is used again for the next range. */
 class Range {
-  readonly source = new RawRows();
+  readonly source = new CopyBuffer();
   /** Read from the source, those set aside included. */
   rows = 0;
   target: Promise<Buffer> = Promise.resolve(Buffer.alloc(0));
@@ -83,18 +81,14 @@ class Range {
   private readonly client: pg.Client;
   private readonly table: TablePlan;
   private readonly received = new GrowingBuffer();
-  private readonly reader: ChunkReader;
-  private after: KeyValue[] | null = null;
   private last: KeyValue[] | null = null;
 
-  constructor(client: pg.Client, reader: ChunkReader, table: TablePlan) {
+  constructor(client: pg.Client, table: TablePlan) {
     this.client = client;
-    this.reader = reader;
     this.table = table;
   }
 
   readTarget(after: KeyValue[] | null, last: KeyValue[] | null): void {
-    this.after = after;
     this.last = last;
     this.target = copyOut(this.client, rangeSql(this.table, after, last, this.limit), this.received);
     // Awaited by whoever compares; this only keeps a failure during the next read from being called unhandled.
@@ -104,10 +98,7 @@ class Range {
   /** Then the range is empty. */
   async compare(suspect: (keys: KeyValue[][]) => Promise<void>): Promise<void> {
     const target = await this.target;
-    if (!sameText(this.table, this.source, target)) {
-      const source = this.sourceText();
-      if (!sameRows(this.table, source, target)) await this.suspects(source, target, suspect);
-    }
+    if (!sameRows(this.table, this.source.contents, target)) await this.suspects(target, suspect);
     this.source.clear();
     this.rows = 0;
     this.target = Promise.resolve(Buffer.alloc(0));
@@ -118,28 +109,11 @@ class Range {
     return 2 * this.rows + SPARE_ROWS;
   }
 
-  /** COPY text of the source's rows; read again where a text is not valid UTF-8, so that its row is left out. */
-  private sourceText(): Buffer {
-    const text = new CopyBuffer();
-    if (this.source.appendTo(text, this.table.columns.length)) return text.contents;
-    text.clear();
-    let left = this.rows;
-    for (let after = this.after; left > 0;) {
-      const chunk = this.reader.read(after, this.reader.rowLimit(Math.min(left, CHUNK_ROWS)), text);
-      if (chunk.last === null) break;
-      left -= chunk.rows;
-      after = chunk.last;
-    }
-    return text.contents;
-  }
-
-  private async suspects(
-    source: Buffer,
-    first: Buffer,
-    suspect: (keys: KeyValue[][]) => Promise<void>,
-  ): Promise<void> {
+  private async suspects(first: Buffer, suspect: (keys: KeyValue[][]) => Promise<void>): Promise<void> {
     const { table } = this;
-    const left = new Map(splitLines(source).map((line) => [keyText(copyLineKey(table, line)), line]));
+    const left = new Map(
+      splitLines(this.source.contents).map((line) => [keyText(copyLineKey(table, line)), line]),
+    );
     for (let page = splitLines(first); ;) {
       const keys: string[] = [];
       for (const line of page) {

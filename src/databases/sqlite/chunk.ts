@@ -7,6 +7,7 @@ import { mayBeInvalid, textOf } from '../invalid-text.ts';
 import { keyText, type KeyValue } from '../key.ts';
 import { copyLineKey } from '../postgres/copy-text.ts';
 import { bound, marksOf } from './bind.ts';
+import type { CopyBuffer } from './copy-buffer.ts';
 import { misfitsSql, ROWS_AS_BUFFER, rowSql } from './encode.ts';
 import { numberingOf, Renumbered } from './numbering.ts';
 import { readTransaction } from './transaction.ts';
@@ -20,6 +21,8 @@ export interface Chunk {
   setAside: { key: string; reason: string }[];
 }
 
+const LINE_FEED = 0x0a;
+
 /** A chunk may not grow beyond this while SQLite builds it, whatever the row estimate said. */
 const CHUNK_CEILING_BYTES = 32 * 1024 * 1024;
 
@@ -29,14 +32,6 @@ interface ChunkRow {
   good: bigint;
   /** The greatest rowid, where that is the key. */
   last?: bigint;
-}
-
-/** Where rows go that the target can hold. */
-export interface RowSink {
-  /** @returns false, with nothing appended, where the buffer is not that many rows: some text is not valid UTF-8 */
-  appendRows(data: Buffer, columns: number, rows: number): boolean;
-  /** COPY text of the row that was appended last. */
-  readonly lastLine: Buffer;
 }
 
 /** Prepared reader of one table. */
@@ -69,7 +64,7 @@ export class ChunkReader {
    * target can hold. Synchronous.
    * @throws CrossfadeError PlanRefused where the cursor has a NULL, after which no row would be found; Renumbered
    */
-  read(after: KeyValue[] | null, limit: number, into: RowSink): Chunk {
+  read(after: KeyValue[] | null, limit: number, into: CopyBuffer): Chunk {
     if (after?.includes(null) === true) {
       throw new CrossfadeError(
         'PlanRefused',
@@ -86,7 +81,7 @@ export class ChunkReader {
     }
   }
 
-  private readChunk(after: KeyValue[] | null, limit: number, into: RowSink): Chunk {
+  private readChunk(after: KeyValue[] | null, limit: number, into: CopyBuffer): Chunk {
     if (this.numbering !== null && numberingOf(this.db) !== this.numbering)
       throw new Renumbered(this.db.name);
     const row = (
@@ -101,7 +96,7 @@ export class ChunkReader {
       const key = this.keys(after, rows)[0]!.key;
       return { rows, last: key, setAside: [{ key: keyText(key), reason: 'a text is not valid UTF-8' }] };
     }
-    if (good === rows) return { rows, last: this.lastKey(row, into), setAside: [] };
+    if (good === rows) return { rows, last: this.lastKey(row, into.contents), setAside: [] };
     const keys = this.keys(after, rows);
     const setAside = keys.filter(({ fits }) => !fits);
     return {
@@ -112,8 +107,9 @@ export class ChunkReader {
   }
 
   /** The cursor is the last row's whole tuple; where every row could be written, its text says it. */
-  private lastKey(row: ChunkRow, into: RowSink): KeyValue[] {
-    return row.last === undefined ? copyLineKey(this.table, into.lastLine) : [row.last];
+  private lastKey(row: ChunkRow, text: Buffer): KeyValue[] {
+    if (row.last !== undefined) return [row.last];
+    return copyLineKey(this.table, text.subarray(text.lastIndexOf(LINE_FEED, text.length - 2) + 1));
   }
 
   private after(cursor: KeyValue[]): Database.Statement {

@@ -7,7 +7,7 @@ import { GrowingBuffer } from '../growing-buffer.ts';
 import { CELL, NONCE, NULL_MARK, ROW } from './encode.ts';
 
 /** What becomes of a byte: 0 it stays, MARK it is structure, else the letter that follows a backslash in its place. */
-export const ACTIONS = new Uint8Array(256);
+const ACTIONS = new Uint8Array(256);
 const MARK = 1;
 for (const [byte, letter] of [
   [0x08, 'b'],
@@ -22,16 +22,8 @@ for (const [byte, letter] of [
 }
 for (const mark of [CELL, ROW, NULL_MARK]) ACTIONS[mark] = MARK;
 
-const LINE_FEED = 0x0a;
-
 /** COPY text of one chunk after the other. */
 export class CopyBuffer extends GrowingBuffer {
-  /** With its line feed. */
-  get lastLine(): Buffer {
-    const text = this.contents;
-    return text.subarray(text.lastIndexOf(LINE_FEED, text.length - 2) + 1);
-  }
-
   /**
    * Appends the rows of a buffer from SQLite.
    * @returns false where its structure is not that of `rows` rows, because a text is not valid UTF-8; then nothing is appended
@@ -78,7 +70,7 @@ export class CopyBuffer extends GrowingBuffer {
 }
 
 /** Not `Buffer.compare`: a call out of JavaScript for every NULL costs more than the pass over its row. */
-export function isNonce(data: Buffer, at: number): boolean {
+function isNonce(data: Buffer, at: number): boolean {
   for (let i = 0; i < NONCE.length; i++) if (data[at + i] !== NONCE[i]) return false;
   return true;
 }
