@@ -33,6 +33,8 @@ export interface TemporalServer {
   uiUrl: string | undefined;
   /** True where `stop` ends the server. */
   owned: boolean;
+  /** Process id of the server, where it is ours. */
+  pid?: number;
   /** Process that owns the server, where that is another run of crossfade on the same state file. */
   owner?: number;
   /** Rejects where a server of ours ends without having been asked to. */
@@ -161,7 +163,13 @@ async function startOwn(
     }
     const record = { pid: server.pid, owner: process.pid, port, uiPort };
     if (stateFile !== undefined) await writeRecord(stateFile, record);
-    return { ...placeOf(record), owned: true, failed: server.failed, stop: () => server.stop() };
+    return {
+      ...placeOf(record),
+      owned: true,
+      pid: server.pid,
+      failed: server.failed,
+      stop: () => server.stop(),
+    };
   }
 }
 

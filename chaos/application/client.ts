@@ -1,0 +1,36 @@
+/** What both kinds of application processes do: read their arguments, run their lanes, and end when they are told. */
+import { parseArgs } from 'node:util';
+import { Journal } from './journal.ts';
+import { runLane, type Connection } from './lane.ts';
+
+export async function runClient(connection: Connection, close: () => Promise<void>): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      journal: { type: 'string' },
+      lanes: { type: 'string' },
+      seed: { type: 'string' },
+      pace: { type: 'string' },
+    },
+  });
+  const journal = new Journal(values.journal ?? '');
+  const [first = 0, count = 1] = (values.lanes ?? '').split(':').map(Number);
+  const stop = new AbortController();
+  process.on('SIGTERM', () => stop.abort());
+  // The parent's end is the order to end as well.
+  process.on('disconnect', () => stop.abort());
+  await Promise.all(
+    Array.from({ length: count }, (_, i) =>
+      runLane({
+        lane: first + i,
+        seed: Number(values.seed),
+        journal,
+        connection,
+        paceMs: Number(values.pace),
+        signal: stop.signal,
+      }),
+    ),
+  );
+  await close();
+  journal.close();
+  process.exit(0);
+}

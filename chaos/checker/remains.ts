@@ -1,0 +1,88 @@
+/** What a migration has to leave, and what it must not, looked up in both databases' own catalogues. */
+import Database from 'better-sqlite3';
+import pg from 'pg';
+
+export type End = 'source' | 'target';
+
+/** @returns the violations, a line each */
+export async function checkRemains(
+  end: End,
+  source: string,
+  baseline: string,
+  targetUrl: string,
+): Promise<string[]> {
+  return [
+    ...(end === 'source' ? sourceAlone(source, baseline) : sourceFenced(source)),
+    ...(await targetRemains(end, targetUrl)),
+  ];
+}
+
+function schemaOf(path: string): string[] {
+  const db = new Database(path, { readonly: true });
+  try {
+    return db
+      .prepare(
+        `SELECT type || ' ' || name || ' ' || coalesce(replace(sql, '"', ''), '') FROM sqlite_master ORDER BY 1`,
+      )
+      .pluck()
+      .all() as string[];
+  } finally {
+    db.close();
+  }
+}
+
+function sourceAlone(source: string, baseline: string): string[] {
+  const [is, ought] = [schemaOf(source), schemaOf(baseline)];
+  return [
+    ...is.filter((line) => !ought.includes(line)).map((line) => `left in the source: ${line.slice(0, 120)}`),
+    ...ought
+      .filter((line) => !is.includes(line))
+      .map((line) => `gone from the source: ${line.slice(0, 120)}`),
+  ];
+}
+
+/** A writer that knows nothing of the migration must not get in. */
+function sourceFenced(source: string): string[] {
+  const db = new Database(source, { timeout: 10_000 });
+  try {
+    db.prepare('UPDATE counter SET n = n WHERE id = 1').run();
+    return ['the source takes writes although the target is primary'];
+  } catch (error) {
+    return String(error).includes('crossfade: fenced')
+      ? []
+      : [`the source refuses in its own way: ${String(error)}`];
+  } finally {
+    db.close();
+  }
+}
+
+async function targetRemains(end: End, url: string): Promise<string[]> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  const names = async (sql: string): Promise<string[]> =>
+    (await client.query<{ name: string }>(sql)).rows.map(({ name }) => name);
+  try {
+    const tables = await names(
+      `SELECT relname AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`,
+    );
+    if (end === 'source') {
+      const schemas = await names(`SELECT nspname AS name FROM pg_namespace WHERE nspname = 'crossfade'`);
+      return [...tables, ...schemas].map((name) => `left in the target: ${name}`);
+    }
+    const triggers = await names(
+      `SELECT tgname || ' on ' || tgrelid::regclass AS name FROM pg_trigger
+        WHERE NOT tgisinternal AND tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)`,
+    );
+    const constraints = await names(
+      `SELECT contype::text AS name FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND convalidated`,
+    );
+    const count = (type: string): number => constraints.filter((name) => name === type).length;
+    return [
+      ...triggers.map((name) => `left in the target: trigger ${name}`),
+      ...(count('p') === 6 ? [] : [`the target has ${count('p')} primary keys, not 6`]),
+      ...(count('f') === 1 ? [] : [`the target has ${count('f')} validated foreign keys, not 1`]),
+    ];
+  } finally {
+    await client.end();
+  }
+}

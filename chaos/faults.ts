@@ -1,0 +1,143 @@
+/** The faults that a run may meet, and when: all of it decided by the seed. */
+import type { Phase } from '../src/contract.ts';
+import type { Random } from '../demo/database/random.ts';
+import { SEAMS } from './seams.ts';
+
+/** What is done to the run. */
+export type Fault =
+  | { kind: 'kill-worker' }
+  /** The worker that runs at that time dies when it meets the seam for the nth time. */
+  | { kind: 'seam'; seam: string; nth: number }
+  /** Longer than the heartbeat timeout of 10 s: another attempt begins, and then both are there. */
+  | { kind: 'hold-worker'; ms: number }
+  /** The same, at the moment when it is about to send what it has read. */
+  | { kind: 'hold-at-seam'; seam: string; nth: number; ms: number }
+  | { kind: 'crash-postgres' }
+  | { kind: 'crash-temporal' }
+  | { kind: 'cut-connections' }
+  | { kind: 'cut-at-commit'; count: number }
+  | { kind: 'lock-source'; ms: number }
+  | { kind: 'lock-target'; ms: number }
+  | { kind: 'kill-application' }
+  | { kind: 'rebuild-table' }
+  | { kind: 'pause'; ms: number }
+  | { kind: 'abort' }
+  | { kind: 'cancel' }
+  /** The workflow is gone, and `rollbackMigration` has to find its way from the control rows. */
+  | { kind: 'terminate' };
+
+export type FaultKind = Fault['kind'];
+
+/** What a run may choose from. */
+export interface FaultChoice {
+  kind: FaultKind;
+  /** Any where it is absent. */
+  phase?: Phase;
+}
+
+export interface Injection {
+  fault: Fault;
+  /** Phase of the migration that has to be reached, and how long after that. */
+  phase: Phase;
+  afterMs: number;
+}
+
+const PHASES: Phase[] = [
+  'plan',
+  'copy',
+  'copy',
+  'indexes',
+  'verify',
+  'shift',
+  'shift',
+  'foreign-keys',
+  'cutover',
+  'cutover',
+  'soak',
+  'soak',
+  'finish',
+];
+
+const WEIGHTS: [FaultKind, number][] = [
+  ['kill-worker', 5],
+  ['seam', 8],
+  ['hold-worker', 1],
+  ['hold-at-seam', 1],
+  ['crash-postgres', 3],
+  ['crash-temporal', 2],
+  ['cut-connections', 4],
+  ['cut-at-commit', 4],
+  ['lock-source', 3],
+  ['lock-target', 2],
+  ['kill-application', 4],
+  ['rebuild-table', 1],
+  ['pause', 2],
+  ['abort', 3],
+  ['cancel', 1],
+  ['terminate', 1],
+];
+
+export const FAULT_KINDS: FaultKind[] = WEIGHTS.map(([kind]) => kind);
+
+const LOTS = WEIGHTS.flatMap(([kind, weight]) =>
+  Array.from({ length: weight }, (): FaultChoice => ({ kind })),
+);
+/** Until the heartbeat timeout has passed, a retry has begun, and it has done something. */
+const HELD_MS = 14_000;
+/** After one of these the run is on its way back: no second one is needed. */
+const ENDING: FaultKind[] = ['abort', 'cancel', 'terminate', 'rebuild-table'];
+
+/** @param only what to choose from; every kind where it is empty */
+export function chooseFaults(random: Random, only: readonly FaultChoice[] = []): Injection[] {
+  const lots = only.length === 0 ? LOTS : only;
+  const injections: Injection[] = [];
+  let ends = false;
+  for (let i = 0, count = 1 + random.below(4); i < count; i++) {
+    const { kind, phase } = random.pick(lots);
+    if (ENDING.includes(kind)) {
+      if (ends) continue;
+      ends = true;
+    }
+    // After the cutover a change of the source's schema stands in the way of every rollback until it is undone.
+    const phases = kind === 'rebuild-table' ? PHASES.slice(0, 5) : PHASES;
+    injections.push({
+      fault: faultOf(kind, random),
+      phase: phase ?? random.pick(phases),
+      afterMs: random.below(700),
+    });
+  }
+  return injections;
+}
+
+function faultOf(kind: FaultKind, random: Random): Fault {
+  switch (kind) {
+    case 'seam':
+      return { kind, seam: random.pick(Object.keys(SEAMS)), nth: 1 + random.below(3) };
+    case 'hold-at-seam':
+      return {
+        kind,
+        seam: random.pick(Object.keys(SEAMS).filter((name) => SEAMS[name]!.moment === 'before')),
+        nth: 1 + random.below(3),
+        ms: HELD_MS,
+      };
+    case 'hold-worker':
+      return { kind, ms: HELD_MS };
+    case 'cut-at-commit':
+      return { kind, count: 1 + random.below(5) };
+    case 'lock-source':
+      return { kind, ms: 500 + random.below(4_000) };
+    case 'lock-target':
+      return { kind, ms: 500 + random.below(8_000) };
+    case 'pause':
+      return { kind, ms: 300 + random.below(1_500) };
+    default:
+      return { kind };
+  }
+}
+
+/** For the timeline. */
+export function inWords(fault: Fault): string {
+  const { kind, ...rest } = fault;
+  const details = Object.entries(rest).map(([name, value]) => `${name} ${value}`);
+  return details.length === 0 ? kind : `${kind} (${details.join(', ')})`;
+}

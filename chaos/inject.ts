@@ -1,0 +1,111 @@
+/** Does a fault to a world. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import pg from 'pg';
+import { abortSignal, pauseSignal, resumeSignal } from '../workflows/messages.ts';
+import type { Random } from '../demo/database/random.ts';
+import type { Fault } from './faults.ts';
+import type { World } from './world.ts';
+
+/** Resolves when the fault is over, not when its consequences are. */
+export async function inject(world: World, fault: Fault, random: Random): Promise<void> {
+  const { servers } = world.options;
+  switch (fault.kind) {
+    case 'kill-worker':
+      return world.worker?.kill();
+    case 'seam':
+      await world.restartWorker(`${fault.seam}:${fault.nth}:kill`);
+      return;
+    case 'hold-at-seam': {
+      const { seam, nth, ms } = fault;
+      const held = await world.restartWorker(`${seam}:${nth}:hold`);
+      world.startWorker();
+      await sleep(ms);
+      held.signal('SIGCONT');
+      return;
+    }
+    case 'hold-worker': {
+      const held = world.worker;
+      held?.signal('SIGSTOP');
+      // Another worker takes the work over meanwhile, as on a cluster; then both are there.
+      world.startWorker();
+      await sleep(fault.ms);
+      held?.signal('SIGCONT');
+      return;
+    }
+    case 'crash-postgres':
+      return servers.crashPostgres();
+    case 'crash-temporal':
+      return servers.crashTemporal();
+    case 'cut-connections':
+      servers.proxy.cut();
+      return;
+    case 'cut-at-commit':
+      servers.proxy.cutAtCommit(fault.count);
+      return;
+    case 'lock-source':
+      return lockSource(world.source, fault.ms);
+    case 'lock-target':
+      return lockTarget(world.target.direct, fault.ms);
+    case 'kill-application':
+      return world.application(random.below(3))?.kill();
+    case 'rebuild-table':
+      return rebuildTable(world.source);
+    case 'pause':
+      await world.handle((handle) => handle.signal(pauseSignal));
+      await sleep(fault.ms);
+      await world.handle((handle) => handle.signal(resumeSignal));
+      return;
+    case 'abort':
+      return world.handle((handle) => handle.signal(abortSignal, 'chaos'));
+    case 'cancel':
+      await world.handle((handle) => handle.cancel());
+      return;
+    case 'terminate':
+      await world.handle((handle) => handle.terminate('chaos'));
+  }
+}
+
+async function lockSource(path: string, ms: number): Promise<void> {
+  const db = new Database(path, { timeout: 10_000 });
+  try {
+    db.exec('BEGIN IMMEDIATE');
+    await sleep(ms);
+    db.exec('COMMIT');
+  } finally {
+    db.close();
+  }
+}
+
+/** A session of somebody else's that holds a lock on a table and does nothing. */
+async function lockTarget(url: string, ms: number): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    await client.query('BEGIN');
+    await client.query('LOCK TABLE public.entry IN ACCESS EXCLUSIVE MODE');
+    await sleep(ms);
+  } catch {
+    // There is no such table before the copy and after a rollback.
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** As an ORM changes a column: a new table, its rows, the old name. The triggers of the old one go with it. */
+function rebuildTable(path: string): void {
+  const db = new Database(path, { timeout: 10_000 });
+  try {
+    db.pragma('foreign_keys = OFF');
+    db.transaction(() => {
+      db.exec(`
+        CREATE TABLE counter_new (id INTEGER PRIMARY KEY, n INTEGER NOT NULL);
+        INSERT INTO counter_new SELECT * FROM counter;
+        DROP TABLE counter;
+        ALTER TABLE counter_new RENAME TO counter;`);
+    }).immediate();
+  } finally {
+    db.close();
+  }
+}

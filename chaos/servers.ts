@@ -1,0 +1,102 @@
+/** The servers of a chaos session, which are stopped and started again under the runs that use them. */
+import { join } from 'node:path';
+import pg from 'pg';
+import { startPostgres, type PostgresServer } from '../src/embedded/postgres.ts';
+import { startTemporal, type TemporalServer } from '../src/embedded/temporal.ts';
+import { Proxy } from './proxy.ts';
+
+export class Servers {
+  readonly #folder: string;
+  readonly #onLine: (line: string) => void;
+  #postgres!: PostgresServer;
+  #temporal!: TemporalServer;
+  #proxy!: Proxy;
+
+  private constructor(folder: string, onLine: (line: string) => void) {
+    this.#folder = folder;
+    this.#onLine = onLine;
+  }
+
+  static async start(folder: string, onLine: (line: string) => void): Promise<Servers> {
+    const servers = new Servers(folder, onLine);
+    await Promise.all([servers.#startPostgres(), servers.#startTemporal()]);
+    servers.#proxy = await Proxy.start(Number(new URL(servers.#postgres.url).port));
+    return servers;
+  }
+
+  get proxy(): Proxy {
+    return this.#proxy;
+  }
+
+  get temporalAddress(): string {
+    return this.#temporal.address;
+  }
+
+  /** A new empty database. `url` leads through the proxy, `direct` does not. */
+  async createDatabase(name: string): Promise<{ url: string; direct: string; drop(): Promise<void> }> {
+    const direct = new URL(this.#postgres.url);
+    await this.#administer(`CREATE DATABASE "${name}"`);
+    direct.pathname = `/${name}`;
+    const url = new URL(direct);
+    url.port = String(this.#proxy.port);
+    return {
+      url: url.toString(),
+      direct: direct.toString(),
+      drop: () => this.#administer(`DROP DATABASE "${name}" WITH (FORCE)`),
+    };
+  }
+
+  /** An immediate shutdown: no checkpoint, recovery at the next start. */
+  async crashPostgres(): Promise<void> {
+    const { pid } = this.#postgres;
+    if (pid === undefined) throw new Error('PostgreSQL is not ours to stop');
+    const gone = this.#postgres.failed.catch(() => undefined);
+    process.kill(pid, 'SIGQUIT');
+    await gone;
+    await this.#startPostgres();
+  }
+
+  /** kill -9, and a new start on the file that it left. */
+  async crashTemporal(): Promise<void> {
+    const { pid } = this.#temporal;
+    if (pid === undefined) throw new Error("Temporal's server is not ours to stop");
+    const gone = this.#temporal.failed.catch(() => undefined);
+    process.kill(pid, 'SIGKILL');
+    await gone;
+    await this.#startTemporal();
+  }
+
+  async stop(): Promise<void> {
+    await this.#proxy.close();
+    await Promise.all([this.#postgres.stop(), this.#temporal.stop()]);
+  }
+
+  async #startPostgres(): Promise<void> {
+    const env = { ...process.env };
+    delete env['TARGET_URL'];
+    this.#postgres = await startPostgres({
+      env,
+      dataDir: join(this.#folder, 'postgres'),
+      onLine: this.#onLine,
+    });
+  }
+
+  async #startTemporal(): Promise<void> {
+    const env = { ...process.env };
+    delete env['TEMPORAL_ADDRESS'];
+    const stateFile = join(this.#folder, 'temporal.sqlite');
+    this.#temporal = await startTemporal({ env, stateFile, onLine: this.#onLine });
+  }
+
+  async #administer(sql: string): Promise<void> {
+    const url = new URL(this.#postgres.url);
+    url.pathname = '/postgres';
+    const client = new pg.Client({ connectionString: url.toString() });
+    await client.connect();
+    try {
+      await client.query(sql);
+    } finally {
+      await client.end();
+    }
+  }
+}

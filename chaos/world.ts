@@ -1,0 +1,207 @@
+/** Everything that one run has: its databases, worker, applications and workflow, and a hand on each of them. */
+import { copyFileSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
+import type { MigrationInput, MigrationStatus } from '../src/contract.ts';
+import { createDatabase } from './application/database.ts';
+import { Process } from './process.ts';
+import type { Servers } from './servers.ts';
+import type { Timeline } from './timeline.ts';
+
+const ROUTERS = 2;
+const LANES = 2;
+const RESTART_MS = 200;
+const GRACE_MS = 20_000;
+
+export interface WorldOptions {
+  servers: Servers;
+  /** Of this run alone. */
+  folder: string;
+  name: string;
+  seed: number;
+  ballast: number;
+  timeline: Timeline;
+  /** Folder of the compiled code that the processes run. */
+  build: URL;
+}
+
+export class World {
+  readonly source: string;
+  readonly journals: string[] = [];
+  readonly options: WorldOptions;
+  readonly target: { url: string; direct: string; drop(): Promise<void> };
+  readonly taskQueue: string;
+  readonly workflowId: string;
+  /** The newest one last; there are two after one was held. */
+  readonly #workers: Process[] = [];
+  readonly #applications = new Map<number, Process>();
+  #starts = 0;
+  #seam: string | undefined;
+  #ending = false;
+  #kept: Promise<void>[] = [];
+  #connection: Connection | undefined;
+
+  private constructor(options: WorldOptions, target: World['target']) {
+    this.options = options;
+    this.target = target;
+    this.source = join(options.folder, 'source.sqlite');
+    this.taskQueue = options.name;
+    this.workflowId = options.name;
+  }
+
+  static async create(options: WorldOptions): Promise<World> {
+    mkdirSync(options.folder, { recursive: true });
+    const world = new World(options, await options.servers.createDatabase(options.name));
+    createDatabase(world.source, options.ballast);
+    copyFileSync(world.source, join(options.folder, 'baseline.sqlite'));
+    return world;
+  }
+
+  startApplications(): void {
+    for (let i = 0; i <= ROUTERS; i++) this.#kept.push(this.#keepApplication(i));
+  }
+
+  startWorker(): void {
+    this.#kept.push(this.#keepWorker());
+  }
+
+  /** Kills the worker and starts one that dies or stops at a seam. @param seam see seam-preload @returns that one */
+  async restartWorker(seam: string): Promise<Process> {
+    this.#seam = seam;
+    const before = this.#workers.length;
+    await this.worker?.kill();
+    while (this.#workers.length === before) await sleep(20);
+    return this.#workers[before]!;
+  }
+
+  get worker(): Process | undefined {
+    return this.#workers.findLast(({ running }) => running);
+  }
+
+  application(i: number): Process | undefined {
+    return this.#applications.get(i % (ROUTERS + 1));
+  }
+
+  /** A connection of its own per call: the server may be another one than last time. */
+  async temporal<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        this.#connection ??= await Connection.connect({
+          address: this.options.servers.temporalAddress,
+          connectTimeout: 2_000,
+        });
+        const client = new Client({ connection: this.#connection });
+        return await this.#connection.withDeadline(Date.now() + 5_000, () => work(client));
+      } catch (error) {
+        await this.#connection?.close().catch(() => undefined);
+        this.#connection = undefined;
+        if (attempt === 20) throw error;
+        await sleep(250);
+      }
+    }
+  }
+
+  async start(type: string, workflowId: string, input: unknown): Promise<void> {
+    await this.temporal(async (client) => {
+      await client.workflow.start(type, {
+        taskQueue: this.taskQueue,
+        workflowId,
+        args: [input],
+        workflowIdConflictPolicy: 'USE_EXISTING',
+      });
+    });
+  }
+
+  migrate(input: Partial<MigrationInput>): Promise<void> {
+    return this.start('migrateDatabase', this.workflowId, input);
+  }
+
+  handle<T>(work: (handle: WorkflowHandle) => Promise<T>): Promise<T> {
+    return this.temporal((client) => work(client.workflow.getHandle(this.workflowId)));
+  }
+
+  /** Undefined where nobody answers at the moment. */
+  async status(): Promise<MigrationStatus | undefined> {
+    try {
+      this.#connection ??= await Connection.connect({
+        address: this.options.servers.temporalAddress,
+        connectTimeout: 1_000,
+      });
+      const client = new Client({ connection: this.#connection });
+      return await this.#connection.withDeadline(Date.now() + 2_000, () =>
+        client.workflow.getHandle(this.workflowId).query<MigrationStatus>('status'),
+      );
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Ends the applications in order, so that every journal is complete. */
+  async stopApplications(): Promise<void> {
+    this.#ending = true;
+    await Promise.all([...this.#applications.values()].map((process) => process.stop(GRACE_MS)));
+  }
+
+  async dispose(): Promise<void> {
+    this.#ending = true;
+    await Promise.all([...this.#applications.values()].map((process) => process.kill()));
+    await Promise.all(this.#workers.map((process) => process.kill()));
+    await Promise.all(this.#kept);
+    await this.#connection?.close().catch(() => undefined);
+  }
+
+  get environment(): NodeJS.ProcessEnv {
+    return {
+      ...process.env,
+      TEMPORAL_ADDRESS: this.options.servers.temporalAddress,
+      SOURCE_URL: `sqlite:${this.source}`,
+      TARGET_URL: this.target.url,
+    };
+  }
+
+  async #keepWorker(): Promise<void> {
+    while (!this.#ending) {
+      const seam = this.#seam;
+      this.#seam = undefined;
+      const worker = new Process({
+        module: new URL('src/cli/main.js', this.options.build),
+        args: ['worker', '--task-queue', this.taskQueue],
+        env: { ...this.environment, ...(seam === undefined ? {} : { CHAOS_SEAM: seam }) },
+        ...(seam === undefined ? {} : { preload: [new URL('chaos/seam-preload.js', this.options.build)] }),
+        logFile: join(this.options.folder, 'worker.log'),
+      });
+      this.#workers.push(worker);
+      await worker.ended;
+      if (this.#ending) return;
+      this.options.timeline.add(
+        seam === undefined ? 'the worker ended' : `the worker ended, armed for ${seam}`,
+      );
+      await sleep(RESTART_MS);
+    }
+  }
+
+  async #keepApplication(i: number): Promise<void> {
+    for (let life = 0; !this.#ending; life++) {
+      const lanes = ++this.#starts * LANES;
+      const journal = join(this.options.folder, `journal-${i}-${life}.jsonl`);
+      this.journals.push(journal);
+      const process = new Process({
+        module: new URL(
+          `chaos/application/${i < ROUTERS ? 'router' : 'foreign'}-process.js`,
+          this.options.build,
+        ),
+        args: [
+          ...['--journal', journal, '--lanes', `${lanes}:${LANES}`],
+          ...['--seed', String(this.options.seed), '--pace', '15'],
+        ],
+        env: this.environment,
+        logFile: join(this.options.folder, `application-${i}.log`),
+      });
+      this.#applications.set(i, process);
+      await process.ended;
+      if (!this.#ending) this.options.timeline.add(`application ${i} ended`);
+      if (!this.#ending) await sleep(RESTART_MS);
+    }
+  }
+}
