@@ -1,12 +1,11 @@
 /** What the parts of a translated expression are, and how they meet: literals, truth, comparisons, numbers, texts. */
 import type { ColumnKind } from '../contract.ts';
-import { literal } from '../databases/identifiers.ts';
+import { asciiLower, literal } from '../databases/identifiers.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
 import { isIsoText } from '../databases/instant.ts';
 import { UUID } from '../databases/key.ts';
 import { isKeyword, type Token } from '../databases/sqlite/tokens.ts';
 import { isDatetimeText, isDateText } from './date-text.ts';
-import { asciiLower } from './target-names.ts';
 
 /** A value of one kind, with what more is certain of it. */
 export interface ValueNode {

@@ -1,7 +1,6 @@
 /** LIKE and GLOB by a pattern that is written out. */
-import { literal } from '../databases/identifiers.ts';
+import { asciiLower, literal } from '../databases/identifiers.ts';
 import { Uncertain } from './expression-nodes.ts';
-import { asciiLower } from './target-names.ts';
 
 /** SQLite's LIKE takes ASCII letters of either case for the same, and has no escape of its own. @param text SQL */
 export function like(text: string, pattern: string, escape = ''): string {

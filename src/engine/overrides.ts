@@ -3,7 +3,7 @@ import type { ColumnKind, Overrides } from '../contract.ts';
 import { closestName } from '../closest-name.ts';
 import { CrossfadeError } from '../errors.ts';
 import type { SourceColumn, SourceSchema, SourceTable } from '../databases/sqlite/schema.ts';
-import { quoted } from '../databases/identifiers.ts';
+import { asciiLower, quoted, sameName } from '../databases/identifiers.ts';
 import {
   fittingCount,
   holds,
@@ -16,7 +16,7 @@ import {
 import { named, oneLine, type Findings } from './findings.ts';
 
 export interface Resolved {
-  /** Lower case names of the tables that stay behind, virtual ones included. */
+  /** Names, as `asciiLower` folds them, of the tables that stay behind, virtual ones included. */
   skipped: ReadonlySet<string>;
   /** The kind that the operator asked for, by the column's name as the table spells it; empty for most tables. */
   kindsOf(table: SourceTable): ReadonlyMap<string, ColumnKind>;
@@ -28,11 +28,11 @@ export function resolveOverrides(schema: SourceSchema, overrides: Overrides): Re
   const kinds = new Map<string, Map<string, ColumnKind>>();
   const known = [...schema.tables, ...schema.virtualTables].map(({ name }) => name);
   for (const [name, { skip, columns }] of Object.entries(overrides)) {
-    const table = schema.tables.find((candidate) => same(candidate.name, name));
-    if (table === undefined && !schema.virtualTables.some((candidate) => same(candidate.name, name))) {
+    const table = schema.tables.find((candidate) => sameName(candidate.name, name));
+    if (table === undefined && !schema.virtualTables.some((candidate) => sameName(candidate.name, name))) {
       throw unknown(`overrides name a table ${quoted(name)} that the source does not have`, name, known);
     }
-    if (skip) skipped.add(name.toLowerCase());
+    if (skip) skipped.add(asciiLower(name));
     if (Object.keys(columns).length === 0) continue;
     if (table === undefined) {
       throw new CrossfadeError(
@@ -56,12 +56,8 @@ const KINDS = Object.fromEntries(
   Object.entries(TARGET_TYPES).map(([kind, type]) => [type, kind as ColumnKind]),
 ) as Record<(typeof TARGET_TYPES)[ColumnKind], ColumnKind>;
 
-function same(a: string, b: string): boolean {
-  return a.toLowerCase() === b.toLowerCase();
-}
-
 function columnOf(table: SourceTable, name: string): SourceColumn {
-  const column = table.columns.find((candidate) => same(candidate.name, name));
+  const column = table.columns.find((candidate) => sameName(candidate.name, name));
   if (column === undefined) {
     throw unknown(
       `overrides name a column ${quoted(name)} that ${named(table.name)} does not have`,
@@ -87,7 +83,7 @@ function unknown(what: string, name: string, known: string[]): CrossfadeError {
 /** Tells which tables stay behind. */
 export function reportSkipped(schema: SourceSchema, { skipped }: Resolved, findings: Findings): void {
   for (const { name } of [...schema.tables, ...schema.virtualTables]) {
-    if (!skipped.has(name.toLowerCase())) continue;
+    if (!skipped.has(asciiLower(name))) continue;
     findings.note({
       code: 'table-skipped',
       table: name,

@@ -1,7 +1,7 @@
 /** Foreign keys: resolved as SQLite resolves them, both sides of one type, and only where the data satisfy them. */
 import type Database from 'better-sqlite3';
 import type { ColumnKind, ForeignKeyPlan, Policies, TablePlan } from '../contract.ts';
-import { quoted } from '../databases/identifiers.ts';
+import { asciiLower, quoted, sameName } from '../databases/identifiers.ts';
 import { findOrphans } from '../databases/sqlite/orphans.ts';
 import type { SourceForeignKey, SourceIndex, SourceTable } from '../databases/sqlite/schema.ts';
 import { holds, type Choice, type ColumnCase } from './column-types.ts';
@@ -40,7 +40,7 @@ export function resolveForeignKeys(
   const resolved: ResolvedKey[] = [];
   for (const child of tables) {
     for (const key of child.foreignKeys) {
-      if (skipped.has(key.parent.toLowerCase())) {
+      if (skipped.has(asciiLower(key.parent))) {
         findings.note({
           code: 'foreign-key-left-out',
           table: child.name,
@@ -64,10 +64,9 @@ export function resolveForeignKeys(
 }
 
 function resolve(tables: SourceTable[], child: SourceTable, key: SourceForeignKey): ResolvedKey | string {
-  const same = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
   const spelled = (table: SourceTable, names: string[]): (string | undefined)[] =>
-    names.map((name) => table.columns.find((column) => same(column.name, name))?.name);
-  const parent = tables.find((table) => same(table.name, key.parent));
+    names.map((name) => table.columns.find((column) => sameName(column.name, name))?.name);
+  const parent = tables.find((table) => sameName(table.name, key.parent));
   if (parent === undefined) return `there is no table ${quoted(key.parent)}`;
   const columns = spelled(child, key.columns);
   const parentColumns = spelled(parent, key.parentColumns ?? parent.primaryKey);

@@ -1,7 +1,7 @@
 /** Generated columns: computed by both databases, where the expression's meaning is certain and holds every value. */
 import type Database from 'better-sqlite3';
 import type { GeneratedColumnPlan } from '../contract.ts';
-import { quoted } from '../databases/identifiers.ts';
+import { asciiLower, quoted } from '../databases/identifiers.ts';
 import { tableFacts, type TableFacts } from '../databases/sqlite/census.ts';
 import type { SourceColumn, SourceTable } from '../databases/sqlite/schema.ts';
 import { checksFor } from './checks.ts';
@@ -35,14 +35,14 @@ export async function planGenerated(
   const known = new Map<string, ColumnType>();
   for (const { subject, choice } of choices.values()) {
     const { name, collation, affinity } = subject.column;
-    known.set(name.toLowerCase(), {
+    known.set(asciiLower(name), {
       name: onTarget.columns.get(name)!,
       kind: choice.kind,
       collation,
       affinity,
     });
   }
-  const lookup: ColumnLookup = (name) => known.get(name.toLowerCase());
+  const lookup: ColumnLookup = (name) => known.get(asciiLower(name));
   const plans: GeneratedPlans = { columns: [], guards: [] };
   let pending = table.columns.filter((column) => column.generated !== 'no');
   // One that refers to another is translated after it.
@@ -86,7 +86,7 @@ export async function planGenerated(
         ],
       });
       const { name, collation, affinity } = column;
-      known.set(name.toLowerCase(), {
+      known.set(asciiLower(name), {
         name: there,
         kind: form.kind,
         collation,

@@ -1,7 +1,7 @@
 /** The key and the indexes of a table on the target. */
 import type Database from 'better-sqlite3';
 import type { ColumnPlan, IndexPlan, TablePlan } from '../contract.ts';
-import { quoted } from '../databases/identifiers.ts';
+import { asciiLower, quoted } from '../databases/identifiers.ts';
 import type { TableFacts } from '../databases/sqlite/census.ts';
 import { nameOnTarget } from '../databases/postgres/names.ts';
 import { captureScan } from '../databases/sqlite/capture.ts';
@@ -11,7 +11,7 @@ import type { ColumnLookup } from './expression-parser.ts';
 import { translateCondition, translateValue } from './expressions.ts';
 import { named, type Findings } from './findings.ts';
 import { keyIndexOf, type KeyChoice } from './plan-key.ts';
-import { asciiLower, type ReservedNames } from './target-names.ts';
+import { type ReservedNames } from './target-names.ts';
 
 /** PostgreSQL's limits: columns of an index, and bytes of an entry that is certain to fit (a third of a page). */
 const INDEX_COLUMNS = 32;

@@ -1,12 +1,12 @@
 /** Findings that need no census: what of the schema is not carried over, or cannot be. */
 import type Database from 'better-sqlite3';
-import { quoted } from '../databases/identifiers.ts';
+import { asciiLower, quoted } from '../databases/identifiers.ts';
 import type { TableFacts } from '../databases/sqlite/census.ts';
 import { rowSizeSql } from '../databases/sqlite/census-sql.ts';
 import type { SourceSchema, SourceTable } from '../databases/sqlite/schema.ts';
 import { SQLITE_PREFIX } from '../protocol.ts';
 import { named, oneLine, type Findings } from './findings.ts';
-import { asciiLower, nameFault, type TargetNames } from './target-names.ts';
+import { nameFault, type TargetNames } from './target-names.ts';
 
 /** https://www.postgresql.org/docs/current/limits.html */
 const TABLE_COLUMNS = 1_600;

@@ -1,7 +1,7 @@
 /** Views: translated where their meaning is certain, to be tried on the target once the rows are there. */
 import type Database from 'better-sqlite3';
 import type { ColumnPlan, TablePlan, ViewPlan } from '../contract.ts';
-import { literal, quoted } from '../databases/identifiers.ts';
+import { asciiLower, literal, quoted } from '../databases/identifiers.ts';
 import { nameOnTarget, qualified } from '../databases/postgres/names.ts';
 import type { SourceSchema, SourceTable } from '../databases/sqlite/schema.ts';
 import { closing, isKeyword, isOperator, tokenize } from '../databases/sqlite/tokens.ts';
@@ -11,7 +11,7 @@ import { oneLine, type Findings } from './findings.ts';
 import { reportNames } from './plan-reports.ts';
 import type { Relation, RelationColumn } from './select-scope.ts';
 import { translateSelect } from './select.ts';
-import { asciiLower, renamed, type ReservedNames, type TargetNames } from './target-names.ts';
+import { renamed, type ReservedNames, type TargetNames } from './target-names.ts';
 
 /** @returns those that will be tried, each after the views that it reads; the others have a notice */
 export function planViews(

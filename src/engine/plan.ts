@@ -1,5 +1,6 @@
 /** The plan: what every table, column, index and constraint of the source becomes, and what stands against it. */
 import type Database from 'better-sqlite3';
+import { asciiLower, sameName } from '../databases/identifiers.ts';
 import type { MigrationInput, Plan, TablePlan } from '../contract.ts';
 import { tableFacts, type TableFacts } from '../databases/sqlite/census.ts';
 import { sourceError } from '../databases/sqlite/connection.ts';
@@ -146,7 +147,7 @@ async function planOnce(
 
 /** The schema without the tables that stay behind; triggers on them stay with them. */
 function withoutSkipped(schema: SourceSchema, { skipped }: Resolved): SourceSchema {
-  const stays = (name: string): boolean => skipped.has(name.toLowerCase());
+  const stays = (name: string): boolean => skipped.has(asciiLower(name));
   return {
     ...schema,
     tables: schema.tables.filter(({ name }) => !stays(name)),
@@ -236,7 +237,7 @@ function planTable(
     checks: [],
     guards: guardsOf(choices, generated, onTarget),
     triggers: schema.triggers
-      .filter((trigger) => trigger.table.toLowerCase() === table.name.toLowerCase())
+      .filter((trigger) => sameName(trigger.table, table.name))
       .map(({ name, sql }) => ({ name, sql })),
   };
 }

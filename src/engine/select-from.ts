@@ -1,10 +1,10 @@
 /** The FROM clause: tables, views, subqueries and joins, whose names its scope then knows. */
-import { quoted } from '../databases/identifiers.ts';
+import { asciiLower, quoted } from '../databases/identifiers.ts';
 import { isKeyword, isOperator } from '../databases/sqlite/tokens.ts';
 import { compared, truth, Uncertain } from './expression-nodes.ts';
 import { columnNode, QueryExpressions, type Selection } from './select-expressions.ts';
 import { within, type FromItem, type Relation, type Scope } from './select-scope.ts';
-import { asciiLower, freeName } from './target-names.ts';
+import { freeName } from './target-names.ts';
 
 /** Words that end a name or an expression, so that they are no alias. */
 const CLAUSES = [

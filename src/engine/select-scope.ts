@@ -1,8 +1,7 @@
 /** What the names in a SELECT mean: the tables and subqueries of its FROM, its result columns' aliases, the SELECT outside. */
-import { quoted } from '../databases/identifiers.ts';
+import { asciiLower, quoted } from '../databases/identifiers.ts';
 import type { ColumnType } from './expression-parser.ts';
 import { Uncertain } from './expression-nodes.ts';
-import { asciiLower } from './target-names.ts';
 
 export interface RelationColumn extends ColumnType {
   /** On the source; `name` is the target's. */

@@ -2,7 +2,7 @@
  * Translates a SELECT of SQLite to PostgreSQL, where the meaning of each of its parts is certain. What PostgreSQL is
  * stricter about (columns that are neither grouped nor aggregated) is left to it to refuse.
  */
-import { quoted } from '../databases/identifiers.ts';
+import { asciiLower, quoted } from '../databases/identifiers.ts';
 import { closing, isKeyword, isOperator, textOf, tokenize } from '../databases/sqlite/tokens.ts';
 import { asValue, literalOf, truth, Uncertain, type Node } from './expression-nodes.ts';
 import { requireComparable } from './select-aggregates.ts';
@@ -15,7 +15,6 @@ import {
 } from './select-expressions.ts';
 import { asRelation, FromParser } from './select-from.ts';
 import { Scope, within, type Relation, type RelationColumn } from './select-scope.ts';
-import { asciiLower } from './target-names.ts';
 
 /** @returns the SELECT for the target, or why its meaning there is not certain */
 export function translateSelect(sql: string, context: SelectContext): Selection | string {

@@ -3,6 +3,7 @@
  * name space. Every choice is deterministic, so that a plan made again is the same.
  */
 import { createHash } from 'node:crypto';
+import { asciiLower } from '../databases/identifiers.ts';
 import type { Policies } from '../contract.ts';
 import type { SourceTable } from '../databases/sqlite/schema.ts';
 import { ROW_NUMBER_COLUMN } from '../protocol.ts';
@@ -106,11 +107,6 @@ function possible(name: string, of: 'table' | 'column' | 'index'): string {
 /** A plan tells a name on the target only where it is another. */
 export function renamed(name: string, targetName: string): { targetName?: string } {
   return name === targetName ? {} : { targetName };
-}
-
-/** As PostgreSQL folds names that are not quoted, and SQLite compares them. */
-export function asciiLower(name: string): string {
-  return name.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
 /** The name, or one made from it where it is too long or taken; it is taken from then on. */

@@ -1,5 +1,6 @@
 /** `crossfade plan`: what would be done. */
 import type { Command } from 'commander';
+import { sameName } from '../../databases/identifiers.ts';
 import type { Plan } from '../../contract.ts';
 import { databasesOf, withDatabases, type DatabaseOptions } from '../options.ts';
 import type { Action } from '../program.ts';
@@ -55,7 +56,7 @@ Example:
 
 /** @throws CrossfadeError InvalidInput where the plan has no such table */
 function tableOf({ tables }: Plan, name: string): string {
-  if (tables.some((table) => table.name.toLowerCase() === name.toLowerCase())) return name;
+  if (tables.some((table) => sameName(table.name, name))) return name;
   throw new CrossfadeError(
     'InvalidInput',
     `--table ${name}: the source has no table of this name that is copied`,

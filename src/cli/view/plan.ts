@@ -1,5 +1,6 @@
 /** The plan for people: a summary, every table with what becomes of its parts, and last what an operator has to decide. */
 import type { ColumnCensus, ColumnPlan, Finding, Plan, TablePlan } from '../../contract.ts';
+import { sameName } from '../../databases/identifiers.ts';
 import { bytes, count, counted, duration, fit, visibleLength, wrap } from './format.ts';
 
 export interface PlanView {
@@ -38,10 +39,6 @@ export function renderPlan(plan: Plan, view: PlanView): string {
     verdict(plan),
   );
   return `${lines.join('\n')}\n`;
-}
-
-function sameName(a: string, b: string): boolean {
-  return a.toLowerCase() === b.toLowerCase();
 }
 
 function verdict({ blockers }: Plan): string {

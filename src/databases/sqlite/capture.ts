@@ -10,7 +10,7 @@ import type Database from 'better-sqlite3';
 import type { TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { SQLITE_PREFIX } from '../../protocol.ts';
-import { literal, quoted } from '../identifiers.ts';
+import { asciiLower, literal, quoted } from '../identifiers.ts';
 import { affinityOf } from './affinity.ts';
 import {
   CONTROL_TABLE,
@@ -300,14 +300,14 @@ export function dropFence(db: Database.Database): void {
 /** Moves the application's triggers on these tables into our own table: they must not fire on replayed rows. */
 export function suspendTriggers(db: Database.Database, tables: TablePlan[]): void {
   const save = db.prepare(`INSERT OR REPLACE INTO ${SUSPENDED_TABLE} (name, sql) VALUES (?, ?)`);
-  const names = new Set(tables.map((table) => table.name.toLowerCase()));
+  const names = new Set(tables.map((table) => asciiLower(table.name)));
   const triggers = db
     .prepare(
       `SELECT name, sql, tbl_name FROM sqlite_master WHERE type = 'trigger' AND name NOT LIKE ? ESCAPE '\\'`,
     )
     .all(ourPattern()) as (Trigger & { tbl_name: string })[];
   for (const trigger of triggers) {
-    if (!names.has(trigger.tbl_name.toLowerCase())) continue;
+    if (!names.has(asciiLower(trigger.tbl_name))) continue;
     save.run(trigger.name, trigger.sql);
     db.exec(`DROP TRIGGER ${quoted(trigger.name)}`);
   }

@@ -1,7 +1,7 @@
 /** Reads the application's schema out of SQLite: what the pragmas tell, completed from the SQL where they tell nothing. */
 import type Database from 'better-sqlite3';
 import { SQLITE_PREFIX } from '../../protocol.ts';
-import { literal } from '../identifiers.ts';
+import { asciiLower, literal, sameName } from '../identifiers.ts';
 import { affinityOf, type Affinity } from './affinity.ts';
 import { parseIndexSql } from './index-sql.ts';
 import { parseTableSql, type TableSql } from './table-sql.ts';
@@ -141,7 +141,7 @@ const OURS = new RegExp(`^${SQLITE_PREFIX}(?:control|lease|log|log_cap|suspended
 
 /** Whose name an object of the application has, if not its own. */
 function reservedBy(name: string): 'crossfade' | 'cloudflare' | null {
-  const lower = name.toLowerCase();
+  const lower = asciiLower(name);
   if (lower.startsWith(SQLITE_PREFIX)) return OURS.test(name) ? null : 'crossfade';
   return lower.startsWith('_cf_') ? 'cloudflare' : null;
 }
@@ -155,7 +155,7 @@ interface ListedTable {
 
 /** SQLite's own objects, ours, and Cloudflare's are not the application's. */
 function isApplications(name: string): boolean {
-  const lower = name.toLowerCase();
+  const lower = asciiLower(name);
   return !['sqlite_', SQLITE_PREFIX, '_cf_'].some((prefix) => lower.startsWith(prefix));
 }
 
@@ -163,7 +163,7 @@ function isApplications(name: string): boolean {
 function ownerOf(shadow: string, virtual: { name: string }[]): string | undefined {
   return virtual
     .map((table) => table.name)
-    .filter((name) => shadow.toLowerCase().startsWith(`${name.toLowerCase()}_`))
+    .filter((name) => asciiLower(shadow).startsWith(`${asciiLower(name)}_`))
     .sort((a, b) => b.length - a.length)[0];
 }
 
@@ -221,7 +221,7 @@ function readColumns(
     .all()
     .map((row) => {
       const generated = row.hidden === 2 ? 'virtual' : row.hidden === 3 ? 'stored' : 'no';
-      const name = row.name.toLowerCase();
+      const name = asciiLower(row.name);
       return {
         name: row.name,
         declared: row.type,
@@ -263,7 +263,7 @@ export function generatedColumnsOf(
 
 /** Does the SQL name this column, or hold a text that looks like it? */
 function mentions(sql: string, name: string): boolean {
-  return tokenize(sql)?.some((token) => token.value.toLowerCase() === name.toLowerCase()) ?? true;
+  return tokenize(sql)?.some((token) => sameName(token.value, name)) ?? true;
 }
 
 interface IndexRow {

@@ -1,5 +1,6 @@
 /** Reads from CREATE TABLE what no pragma tells: collations, generated columns, CHECKs, conflict clauses, and names and timing of foreign keys. */
 import { closing, isKeyword, isOperator, splitTopLevel, textOf, tokenize, type Token } from './tokens.ts';
+import { asciiLower } from '../identifiers.ts';
 
 export interface TableSql {
   /** Collation that a column declares, by its name in lower case. */
@@ -48,11 +49,11 @@ function readDefinition(sql: string, definition: Token[], found: TableSql): void
       i = end;
     } else if (i > 0 && isKeyword(token, 'AS') && isOperator(definition[i + 1], '(')) {
       const end = closing(definition, i + 1);
-      found.generated.set(definition[0]!.value.toLowerCase(), textOf(sql, definition.slice(i + 1, end + 1)));
+      found.generated.set(asciiLower(definition[0]!.value), textOf(sql, definition.slice(i + 1, end + 1)));
       i = end;
     } else if (i > 0 && isKeyword(token, 'COLLATE')) {
       const collation = definition[i + 1];
-      if (collation !== undefined) found.collations.set(definition[0]!.value.toLowerCase(), collation.value);
+      if (collation !== undefined) found.collations.set(asciiLower(definition[0]!.value), collation.value);
     } else if (isKeyword(token, 'ON') && isKeyword(definition[i + 1], 'CONFLICT')) {
       if (!isKeyword(definition[i + 2], 'ABORT'))
         found.conflictClauses.push(textOf(sql, definition.slice(0, i + 3)));
