@@ -1,4 +1,5 @@
 /** What a verdict says, and in one line, for failures, Temporal's UI and the terminal. Pure. */
+import { count, counted } from './counts.ts';
 import type { Mismatch, SchemaFinding, Verdict } from './contract.ts';
 
 const KINDS: Record<Mismatch['kind'], string> = {
@@ -37,16 +38,12 @@ export function differencesText(verdict: AnyVerdict): string {
   const { mismatchCount, schemaCount = 0, quarantined, undecided = 0 } = verdict;
   const others = [
     ...(schemaCount > 0 ? [`${counted(schemaCount, 'deviation')} of the schema`] : []),
-    ...(quarantined > 0 ? [`${quarantined.toLocaleString('en-US')} in quarantine`] : []),
+    ...(quarantined > 0 ? [`${count(quarantined)} in quarantine`] : []),
     ...(undecided > 0 ? [`${counted(undecided, 'change')} not replayed, because nothing replays`] : []),
   ];
   return mismatchCount === 0 && others.length > 0
     ? others.join(', ')
     : [counted(mismatchCount, 'difference'), ...others].join(', ');
-}
-
-function counted(count: number, noun: string): string {
-  return `${count.toLocaleString('en-US')} ${noun}${count === 1 ? '' : 's'}`;
 }
 
 /** What a repair has done; '' where none was asked for. */

@@ -1,6 +1,9 @@
 /** Numbers, times and colours as the terminal shows them. */
 import { stripVTControlCharacters, styleText } from 'node:util';
 import type { GateFigures, TrafficFigures } from '../../contract.ts';
+import { count } from '../../counts.ts';
+
+export { count, counted } from '../../counts.ts';
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -18,21 +21,9 @@ export function paintFor(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv): P
   return stream.isTTY === true && env['TERM'] !== 'dumb' ? coloured : plain;
 }
 
-const whole = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
-
 /** Cells of a line; 80 where the stream is no terminal, or one that does not know its size. */
 export function widthOf(stream: { columns?: number }): number {
   return stream.columns === undefined || stream.columns === 0 ? 80 : stream.columns;
-}
-
-/** 1234567 → 1,234,567 */
-export function count(value: number): string {
-  return whole.format(value);
-}
-
-/** `3 rows`, `1 row`. */
-export function counted(value: number, word: string): string {
-  return `${count(value)} ${word}${value === 1 ? '' : 's'}`;
 }
 
 /** 143000000 → 143 MB */
