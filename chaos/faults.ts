@@ -28,13 +28,6 @@ export type Fault =
 
 export type FaultKind = Fault['kind'];
 
-/** What a run may choose from. */
-export interface FaultChoice {
-  kind: FaultKind;
-  /** Any where it is absent. */
-  phase?: Phase;
-}
-
 export interface Injection {
   fault: Fault;
   /** Phase of the migration that has to be reached, and how long after that. */
@@ -79,21 +72,19 @@ const WEIGHTS: [FaultKind, number][] = [
 
 export const FAULT_KINDS: FaultKind[] = WEIGHTS.map(([kind]) => kind);
 
-const LOTS = WEIGHTS.flatMap(([kind, weight]) =>
-  Array.from({ length: weight }, (): FaultChoice => ({ kind })),
-);
+const LOTS = WEIGHTS.flatMap(([kind, weight]) => Array.from({ length: weight }, () => kind));
 /** Until the heartbeat timeout has passed, a retry has begun, and it has done something. */
 const HELD_MS = 14_000;
 /** After one of these the run is on its way back: no second one is needed. */
 const ENDING: FaultKind[] = ['abort', 'cancel', 'terminate', 'rebuild-table'];
 
 /** @param only what to choose from; every kind where it is empty */
-export function chooseFaults(random: Random, only: readonly FaultChoice[] = []): Injection[] {
+export function chooseFaults(random: Random, only: readonly FaultKind[]): Injection[] {
   const lots = only.length === 0 ? LOTS : only;
   const injections: Injection[] = [];
   let ends = false;
   for (let i = 0, count = 1 + random.below(4); i < count; i++) {
-    const { kind, phase } = random.pick(lots);
+    const kind = random.pick(lots);
     if (ENDING.includes(kind)) {
       if (ends) continue;
       ends = true;
@@ -102,7 +93,7 @@ export function chooseFaults(random: Random, only: readonly FaultChoice[] = []):
     const phases = kind === 'rebuild-table' ? PHASES.slice(0, 5) : PHASES;
     injections.push({
       fault: faultOf(kind, random),
-      phase: phase ?? random.pick(phases),
+      phase: random.pick(phases),
       afterMs: random.below(700),
     });
   }
@@ -139,5 +130,6 @@ function faultOf(kind: FaultKind, random: Random): Fault {
 export function inWords(fault: Fault): string {
   const { kind, ...rest } = fault;
   const details = Object.entries(rest).map(([name, value]) => `${name} ${value}`);
-  return details.length === 0 ? kind : `${kind} (${details.join(', ')})`;
+  const what = 'seam' in fault ? `: ${SEAMS[fault.seam]!.what}` : '';
+  return details.length === 0 ? kind : `${kind} (${details.join(', ')})${what}`;
 }

@@ -44,11 +44,10 @@ process.on('SIGINT', () => {
 const results: RunResult[] = [];
 const servers = await Servers.start(folder, out);
 try {
-  const faults = options.faults.map((kind) => ({ kind }));
   for (let i = 0; i < options.runs && !stopping; i++) {
     const seed = options.seed + i;
     const runFolder = join(folder, `run-${seed}`);
-    const result = await runOnce({ servers, folder: runFolder, seed, faults });
+    const result = await runOnce({ servers, folder: runFolder, seed, faults: options.faults });
     results.push(result);
     out(lineOf(result));
     if (result.violations.length > 0) out(failureOf(result, runFolder, options.faults));

@@ -12,7 +12,7 @@ import { check } from './checker/check.ts';
 import { readSource, readTarget, type Found } from './checker/found.ts';
 import { readHistory, tally, type Tally } from './checker/history.ts';
 import { checkRemains, type End } from './checker/remains.ts';
-import { chooseFaults, inWords, type FaultChoice, type FaultKind, type Injection } from './faults.ts';
+import { chooseFaults, inWords, type FaultKind, type Injection } from './faults.ts';
 import { inject } from './inject.ts';
 import type { Servers } from './servers.ts';
 import { Timeline } from './timeline.ts';
@@ -28,10 +28,8 @@ export interface RunOptions {
   folder: string;
   seed: number;
   /** What to choose from; every kind where it is empty. */
-  faults: readonly FaultChoice[];
+  faults: readonly FaultKind[];
 }
-
-const OWN_BUILD = new URL('..', import.meta.url);
 
 export interface RunResult {
   seed: number;
@@ -57,7 +55,6 @@ export async function runOnce({ servers, folder, seed, faults }: RunOptions): Pr
     seed,
     ballast: 2_000 + random.below(20_000),
     timeline,
-    build: OWN_BUILD,
   });
   const injections = chooseFaults(random, faults);
   const before = (await readSource(join(folder, 'baseline.sqlite'))).ballast;
@@ -184,7 +181,7 @@ async function drive(
       }
     }
     if (running.size === 0 && status?.outcome !== 'running') {
-      const ending = await ended(world, world.workflowId, timeline, result);
+      const ending = await ended(world, timeline, result);
       if (ending !== undefined) {
         timeline.add(`ended: ${ending.outcome}, primary ${ending.primary}`);
         return ending;
@@ -195,18 +192,11 @@ async function drive(
 }
 
 /** How the workflow ended; undefined while it runs. */
-async function ended(
-  world: World,
-  workflowId: string,
-  timeline: Timeline,
-  result: RunResult,
-): Promise<Ending | undefined> {
-  const state = await world.temporal(
-    async (client) => (await client.workflow.getHandle(workflowId).describe()).status.name,
-  );
+async function ended(world: World, timeline: Timeline, result: RunResult): Promise<Ending | undefined> {
+  const state = await stateOf(world, world.workflowId);
   if (state === 'RUNNING') return undefined;
   if (state === 'TERMINATED') return afterTerminate(world, result);
-  const { report, failure } = await resultOf(world, workflowId);
+  const { report, failure } = await resultOf(world, world.workflowId);
   for (const one of [report?.cutover, report?.rollback?.writesBack]) {
     if (one?.outcome === 'moved' && one.pauseMs > 0) result.pauses.push(one.pauseMs);
   }
@@ -227,9 +217,7 @@ async function afterTerminate(world: World, result: RunResult): Promise<Ending> 
   const id = `${world.workflowId}-rollback`;
   await world.start('rollbackMigration', id, {});
   for (;;) {
-    const state = await world.temporal(
-      async (client) => (await client.workflow.getHandle(id).describe()).status.name,
-    );
+    const state = await stateOf(world, id);
     if (state !== 'RUNNING') {
       const { report, failure } = await resultOf(world, id);
       if (state === 'COMPLETED') {
@@ -245,6 +233,12 @@ async function afterTerminate(world: World, result: RunResult): Promise<Ending> 
     }
     await sleep(POLL_MS);
   }
+}
+
+function stateOf(world: World, workflowId: string): Promise<string> {
+  return world.temporal(
+    async (client) => (await client.workflow.getHandle(workflowId).describe()).status.name,
+  );
 }
 
 async function resultOf(

@@ -9,6 +9,8 @@ import { Process } from './process.ts';
 import type { Servers } from './servers.ts';
 import type { Timeline } from './timeline.ts';
 
+/** Folder of the compiled code that the processes run. */
+const BUILD = new URL('..', import.meta.url);
 const ROUTERS = 2;
 const LANES = 2;
 const RESTART_MS = 200;
@@ -22,8 +24,6 @@ export interface WorldOptions {
   seed: number;
   ballast: number;
   timeline: Timeline;
-  /** Folder of the compiled code that the processes run. */
-  build: URL;
 }
 
 export class World {
@@ -83,16 +83,11 @@ export class World {
     return this.#applications.get(i % (ROUTERS + 1));
   }
 
-  /** A connection of its own per call: the server may be another one than last time. */
+  /** Asks again, on a new connection, while the server may be starting. */
   async temporal<T>(work: (client: Client) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
-        this.#connection ??= await Connection.connect({
-          address: this.options.servers.temporalAddress,
-          connectTimeout: 2_000,
-        });
-        const client = new Client({ connection: this.#connection });
-        return await this.#connection.withDeadline(Date.now() + 5_000, () => work(client));
+        return await this.#ask(work, 5_000);
       } catch (error) {
         await this.#connection?.close().catch(() => undefined);
         this.#connection = undefined;
@@ -100,6 +95,15 @@ export class World {
         await sleep(250);
       }
     }
+  }
+
+  async #ask<T>(work: (client: Client) => Promise<T>, timeoutMs: number): Promise<T> {
+    this.#connection ??= await Connection.connect({
+      address: this.options.servers.temporalAddress,
+      connectTimeout: timeoutMs,
+    });
+    const client = new Client({ connection: this.#connection });
+    return this.#connection.withDeadline(Date.now() + timeoutMs, () => work(client));
   }
 
   async start(type: string, workflowId: string, input: unknown): Promise<void> {
@@ -124,13 +128,9 @@ export class World {
   /** Undefined where nobody answers at the moment. */
   async status(): Promise<MigrationStatus | undefined> {
     try {
-      this.#connection ??= await Connection.connect({
-        address: this.options.servers.temporalAddress,
-        connectTimeout: 1_000,
-      });
-      const client = new Client({ connection: this.#connection });
-      return await this.#connection.withDeadline(Date.now() + 2_000, () =>
-        client.workflow.getHandle(this.workflowId).query<MigrationStatus>('status'),
+      return await this.#ask(
+        (client) => client.workflow.getHandle(this.workflowId).query<MigrationStatus>('status'),
+        2_000,
       );
     } catch {
       return undefined;
@@ -151,7 +151,7 @@ export class World {
     await this.#connection?.close().catch(() => undefined);
   }
 
-  get environment(): NodeJS.ProcessEnv {
+  get #environment(): NodeJS.ProcessEnv {
     return {
       ...process.env,
       TEMPORAL_ADDRESS: this.options.servers.temporalAddress,
@@ -165,10 +165,10 @@ export class World {
       const seam = this.#seam;
       this.#seam = undefined;
       const worker = new Process({
-        module: new URL('src/cli/main.js', this.options.build),
+        module: new URL('src/cli/main.js', BUILD),
         args: ['worker', '--task-queue', this.taskQueue],
-        env: { ...this.environment, ...(seam === undefined ? {} : { CHAOS_SEAM: seam }) },
-        ...(seam === undefined ? {} : { preload: [new URL('chaos/seam-preload.js', this.options.build)] }),
+        env: { ...this.#environment, ...(seam === undefined ? {} : { CHAOS_SEAM: seam }) },
+        ...(seam === undefined ? {} : { preload: [new URL('chaos/seam-preload.js', BUILD)] }),
         logFile: join(this.options.folder, 'worker.log'),
       });
       this.#workers.push(worker);
@@ -187,15 +187,12 @@ export class World {
       const journal = join(this.options.folder, `journal-${i}-${life}.jsonl`);
       this.journals.push(journal);
       const process = new Process({
-        module: new URL(
-          `chaos/application/${i < ROUTERS ? 'router' : 'foreign'}-process.js`,
-          this.options.build,
-        ),
+        module: new URL(`chaos/application/${i < ROUTERS ? 'router' : 'foreign'}-process.js`, BUILD),
         args: [
           ...['--journal', journal, '--lanes', `${lanes}:${LANES}`],
           ...['--seed', String(this.options.seed), '--pace', '15'],
         ],
-        env: this.environment,
+        env: this.#environment,
         logFile: join(this.options.folder, `application-${i}.log`),
       });
       this.#applications.set(i, process);
