@@ -1,6 +1,7 @@
 /** From the name of a connection to the database: names travel through Temporal, URLs stay in the worker's environment. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { localD1Path } from './databases/sqlite/local-d1.ts';
 import { CrossfadeError, messageOf } from './errors.ts';
 
 export interface SourceConnection {
@@ -15,6 +16,8 @@ export interface TargetConnection {
   url: string;
 }
 
+const LOCAL_D1 = 'd1-local';
+
 type Environment = Record<string, string | undefined>;
 
 /** The environment variable of a connection: `source` → SOURCE_URL, `my-orders` → MY_ORDERS_URL. */
@@ -25,7 +28,7 @@ function variableOf(name: string): string {
 /**
  * The SQLite file of a source connection: `<NAME>_URL` in `env`, or else `connections.<name>` in the JSON file
  * `configFile` (by default the one that CROSSFADE_CONFIG names). Whether the file exists is not looked at.
- * @throws CrossfadeError UnknownConnection, BadConnection
+ * @throws CrossfadeError UnknownConnection; as `sqlitePath`
  */
 export function resolveSource(
   name: string,
@@ -50,16 +53,18 @@ export function resolveTarget(
 }
 
 /**
- * Path of `sqlite:PATH`, `sqlite:///absolute`, or a bare path, made absolute.
+ * Path of `sqlite:PATH`, `sqlite:///absolute`, or a bare path, made absolute; of `d1-local:PATH` what `localD1Path` finds.
  * @param from what to call it in a message
+ * @throws CrossfadeError BadConnection; SourceMissing where a folder has no local D1 database
  */
 export function sqlitePath(text: string, from: string): string {
   const scheme = schemeOf(text);
+  if (scheme === LOCAL_D1) return localD1Path(text.slice(LOCAL_D1.length + 1), from);
   if (scheme !== undefined && scheme !== 'sqlite') {
     // The rest may hold a password.
     throw new CrossfadeError(
       'BadConnection',
-      `${from} begins with "${scheme}:", but the source is a SQLite file: use sqlite:PATH`,
+      `${from} begins with "${scheme}:", but the source is a SQLite file: use sqlite:PATH, or d1-local:PATH for one of wrangler's`,
     );
   }
   const path = scheme === undefined ? text : text.slice('sqlite:'.length).replace(/^\/\/+(?=\/)|^\/\//, '');

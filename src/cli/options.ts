@@ -13,7 +13,7 @@ export interface DatabaseOptions {
 
 export function withDatabases(command: Command): Command {
   return command
-    .option('--source <url>', 'the SQLite file, sqlite:PATH (default: SOURCE_URL)')
+    .option('--source <url>', 'the SQLite file, sqlite:PATH, or d1-local:PATH (default: SOURCE_URL)')
     .option('--target <url>', 'the PostgreSQL database, postgres://… (default: TARGET_URL)');
 }
 

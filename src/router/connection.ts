@@ -12,6 +12,7 @@ import type {
   Value,
   WriteResult,
 } from '../databases/adapter.ts';
+import { localD1Path } from '../databases/sqlite/local-d1.ts';
 import { CrossfadeError, driverCode } from '../errors.ts';
 import { acceptsWrites, isFenceRefusal, POSTGRES_SCHEMA } from '../protocol.ts';
 import { Acknowledgements } from './acknowledgements.ts';
@@ -29,7 +30,7 @@ import { Switchboard } from './switchboard.ts';
 import { Target } from './target.ts';
 
 export interface DatabaseConnectionOptions {
-  /** The SQLite database: `sqlite:PATH` or a path. */
+  /** The SQLite database: `sqlite:PATH`, a path, or `d1-local:PATH` for one that wrangler keeps. */
   source: string;
   /** The PostgreSQL database it may move to: `postgres://…`. Needed from the start of a migration. */
   target?: string;
@@ -372,6 +373,7 @@ const stillPrimary: BeforeCommit = async (run) => {
 };
 
 function sourcePath(source: string): string {
+  if (source.startsWith('d1-local:')) return localD1Path(source.slice('d1-local:'.length), 'option source');
   const path = source.startsWith('sqlite:') ? source.slice('sqlite:'.length) : source;
   return path.startsWith('///') ? path.slice(2) : path;
 }
