@@ -2,6 +2,7 @@
 import Database from 'better-sqlite3';
 import type { ColumnPlan, Plan, TablePlan } from '../src/contract.ts';
 import { quoted } from '../src/databases/identifiers.ts';
+import { isMomentKind } from '../src/databases/moment.ts';
 import { withClient } from './target.ts';
 
 /** Sums in floating point depend on their order. */
@@ -10,6 +11,9 @@ const TOLERANCE = 1e-9;
 /** A checksum of one column that both databases can compute: a sum of values or lengths. */
 function sumSql(column: ColumnPlan): { sqlite: string; postgres: string } {
   const c = quoted(column.name);
+  if (column.kind === 'date' || isMomentKind(column.kind)) {
+    return { sqlite: `sum(unixepoch(${c}))`, postgres: `sum(floor(extract(epoch FROM ${c})))` };
+  }
   switch (column.kind) {
     case 'bigint':
     case 'integer':
@@ -28,10 +32,6 @@ function sumSql(column: ColumnPlan): { sqlite: string; postgres: string } {
       return { sqlite: `sum(length(${c}))`, postgres: `sum(length(${c}))` };
     case 'instant':
       return { sqlite: `sum(${c})`, postgres: `sum(extract(epoch FROM ${c}) * 1000)` };
-    case 'timestamp':
-    case 'timestamptz':
-    case 'date':
-      return { sqlite: `sum(unixepoch(${c}))`, postgres: `sum(extract(epoch FROM ${c}))` };
   }
 }
 
@@ -100,6 +100,9 @@ export interface Fingerprint {
 /** Hash of one value, mixed with `seed`, so that it belongs to its row. */
 function hashSql(column: ColumnPlan, seed: string): string {
   const c = quoted(column.name);
+  if (column.kind === 'date' || isMomentKind(column.kind)) {
+    return `timestamp_hash_extended(${c}::timestamp, ${seed})`;
+  }
   switch (column.kind) {
     case 'bigint':
     case 'integer':
@@ -122,11 +125,6 @@ function hashSql(column: ColumnPlan, seed: string): string {
       return `uuid_hash_extended(${c}, ${seed})`;
     case 'instant':
       return `timestamp_hash_extended(${c} AT TIME ZONE 'UTC', ${seed})`;
-    case 'timestamp':
-      return `timestamp_hash_extended(${c}, ${seed})`;
-    case 'timestamptz':
-    case 'date':
-      return `timestamp_hash_extended(${c}::timestamp, ${seed})`;
   }
 }
 

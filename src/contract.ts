@@ -8,6 +8,7 @@ import type { Finding } from './plan-contract.ts';
 export type { Overrides, Policies } from './choices.ts';
 export type {
   ColumnKind,
+  MomentKind,
   ColumnCensus,
   ColumnPlan,
   GeneratedColumnPlan,

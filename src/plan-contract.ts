@@ -1,5 +1,27 @@
 /** The plan as data: what every table, column, index, constraint and view of the source becomes. Plain JSON, no imports. */
 
+/**
+ * Texts of one form that are `timestamp` or `timestamptz` on the target, see databases/moment.ts: `timestamp` is
+ * YYYY-MM-DD HH:MM:SS and `timestamptz` is YYYY-MM-DDTHH:MM:SS.SSSZ, what follows says in which the form differs.
+ */
+export type MomentKind =
+  | 'timestamp'
+  | 'timestamp3'
+  | 'timestamp6'
+  | 'timestampT'
+  | 'timestampT3'
+  | 'timestampT6'
+  | 'timestamptz'
+  | 'timestamptzT'
+  | 'timestamptzT6'
+  | 'timestamptzOffset'
+  | 'timestamptzOffset3'
+  | 'timestamptzOffset6'
+  | 'timestamptzOffsetT'
+  | 'timestamptzOffsetT3'
+  | 'timestamptzOffsetT6'
+  | 'timestamptzSpaced3';
+
 /** How a source value is held on the target; each is reversible for the values that its check admits. */
 export type ColumnKind =
   | 'bigint'
@@ -12,9 +34,7 @@ export type ColumnKind =
   | 'bytea'
   | 'json'
   | 'jsonb'
-  | 'timestamp'
-  /** Texts `YYYY-MM-DDTHH:MM:SS.sssZ`. */
-  | 'timestamptz'
+  | MomentKind
   /** Whole milliseconds since 1970. */
   | 'instant'
   | 'uuid'

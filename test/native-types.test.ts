@@ -1,12 +1,6 @@
 /** Types that applications on PostgreSQL expect and the plan does not choose by itself: integer, uuid, timestamptz(3). */
-import {
-  instantMs,
-  instantSql,
-  instantText,
-  FIRST_INSTANT,
-  isoText,
-  LAST_INSTANT,
-} from '../src/databases/instant.ts';
+import { instantMs, instantSql, instantText, FIRST_INSTANT, LAST_INSTANT } from '../src/databases/instant.ts';
+import { momentText } from '../src/databases/moment.ts';
 import Database from 'better-sqlite3';
 import { PostgresAdapter } from '../src/router/adapters/postgres.ts';
 import { TestMigration } from './support/migration.ts';
@@ -68,7 +62,7 @@ describe('milliseconds as timestamptz(3)', () => {
     ['0044-03-15 00:00:00+00 BC', null],
   ])('%s is %s', (text, ms) => {
     expect(instantMs(text)).toBe(ms);
-    if (ms !== null) expect(isoText(text)).toBe(new Date(Number(ms)).toISOString());
+    if (ms !== null) expect(momentText('timestamptz', text)).toBe(new Date(Number(ms)).toISOString());
   });
 });
 

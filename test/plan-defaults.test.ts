@@ -1,7 +1,7 @@
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import { createTableSql } from '../src/databases/postgres/ddl.ts';
-import { isoText } from '../src/databases/instant.ts';
+import { isMomentKind, momentText } from '../src/databases/moment.ts';
 import { mixedValue } from '../src/databases/mixed.ts';
 import { brief, column, planOf, table } from './support/plan.ts';
 import { createTestDatabase, type TestDatabase } from './support/postgres.ts';
@@ -43,7 +43,8 @@ async function stored(
       .pluck()
       .get();
     const held = (await client.query<{ c: unknown }>('SELECT c FROM t')).rows[0]!.c;
-    const there = column(plan, 't', 'c').kind === 'timestamptz' ? isoText(held as string) : held;
+    const { kind } = column(plan, 't', 'c');
+    const there = isMomentKind(kind) ? momentText(kind, held as string) : held;
     return { here, there, sql: column(plan, 't', 'c').defaultSql };
   } finally {
     source.close();

@@ -1,6 +1,6 @@
 /**
- * Moments that the source keeps as whole milliseconds since 1970 and the target as `timestamptz(3)`, or the source as
- * JavaScript's `toISOString()` writes them and the target as `timestamptz`: as PostgreSQL writes them in ISO style, and back.
+ * Moments that the source keeps as whole milliseconds since 1970 and the target as `timestamptz(3)`: as PostgreSQL writes
+ * them in ISO style, and back.
  */
 
 /** The years 0001 to 9999, which both databases write alike. */
@@ -20,23 +20,14 @@ export function instantSql(name: string): string {
   return `rtrim(rtrim(strftime('%Y-%m-%d %H:%M:%f', ${name} / 1000.0, 'unixepoch'), '0'), '.') || '+00'`;
 }
 
-/** The same text of a moment that the source has in the spelling of `isIsoText`, as SQL of SQLite. */
-export function isoInstantSql(name: string): string {
-  return `replace(rtrim(rtrim(substr(${name}, 1, 23), '0'), '.'), 'T', ' ') || '+00'`;
-}
-
-/** YYYY-MM-DDTHH:MM:SS.sssZ, a date that exists, in the years 0001 to 9999. */
-export function isIsoText(text: string): boolean {
-  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text) || text < '0001') return false;
-  const at = Date.parse(text);
-  return !Number.isNaN(at) && new Date(at).toISOString() === text;
-}
-
 const WRITTEN =
   /^(\d{4,5})-(\d\d)-(\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,3})(\d{0,3}))?([+-])(\d\d)(?::(\d\d))?(?::(\d\d))?( BC)?$/;
 
-/** Milliseconds, and the digits of microseconds after them; null outside the years 0001 to 9999. */
-function parsed(text: string): { ms: number; beyond: string } | null {
+/**
+ * Of a moment with its zone that PostgreSQL wrote in ISO style: milliseconds, and the digits of microseconds after them.
+ * Null outside the years 0001 to 9999.
+ */
+export function parsedInstant(text: string): { ms: number; beyond: string } | null {
   const parts = WRITTEN.exec(text);
   if (parts === null) return null;
   const [
@@ -66,18 +57,6 @@ function parsed(text: string): { ms: number; beyond: string } | null {
  * of the source (infinity, years before 1 or after 9999), which the target's CHECK keeps out until the way back ends.
  */
 export function instantMs(text: string): bigint | null {
-  const instant = parsed(text);
+  const instant = parsedInstant(text);
   return instant === null || instant.beyond !== '' ? null : BigInt(instant.ms);
-}
-
-/**
- * Of a timestamptz that PostgreSQL wrote in ISO style, in whatever time zone, as `toISOString()` writes it, with
- * microseconds only where there are some; null for infinity, years before 1 or after 9999.
- */
-export function isoText(text: string): string | null {
-  const instant = parsed(text);
-  if (instant === null) return null;
-  const { ms, beyond } = instant;
-  const iso = new Date(ms).toISOString();
-  return beyond === '' ? iso : `${iso.slice(0, -1)}${beyond.padEnd(3, '0')}Z`;
 }

@@ -4,9 +4,10 @@
  */
 import type { ColumnKind, TablePlan } from '../contract.ts';
 import { literal } from './identifiers.ts';
-import { instantText, isIsoText } from './instant.ts';
+import { instantText } from './instant.ts';
 import { InvalidText } from './invalid-text.ts';
 import { mixedText } from './mixed.ts';
+import { isMomentKind, isMomentText, momentInput } from './moment.ts';
 
 export type KeyValue = bigint | number | string | Buffer | InvalidText | null;
 
@@ -47,6 +48,9 @@ export function parseKeyText(text: string): KeyValue[] {
 
 /** The value as text that PostgreSQL's input function of the kind reads; null where the kind cannot hold it. */
 export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
+  if (isMomentKind(kind)) {
+    return typeof value === 'string' && isMomentText(kind, value) ? momentInput(kind, value) : null;
+  }
   switch (kind) {
     case 'bigint':
       return typeof value === 'bigint' ? String(value) : null;
@@ -65,14 +69,10 @@ export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
     case 'mixed':
       // The two databases spell a real differently, and keys are found by their text.
       return value === null || typeof value === 'number' ? null : mixedText(value);
-    case 'timestamptz':
-      return typeof value === 'string' && isIsoText(value) ? instantText(BigInt(Date.parse(value))) : null;
     case 'instant':
       return typeof value === 'bigint' ? instantText(value) : null;
     case 'uuid':
       return typeof value === 'string' && UUID.test(value) ? value : null;
-    case 'timestamp':
-      return typeof value === 'string' && isDatetime(value) ? value : null;
     case 'date':
       return typeof value === 'string' && isDate(value) ? value : null;
     case 'text':
@@ -90,10 +90,6 @@ function isDate(text: string): boolean {
   if (!/^\d{4}-\d\d-\d\d$/.test(text) || text < '0001') return false;
   const day = new Date(`${text}T00:00:00Z`);
   return !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text);
-}
-
-function isDatetime(text: string): boolean {
-  return isDate(text.slice(0, 10)) && /^ (?:[01]\d|2[0-3])(?::[0-5]\d){2}$/.test(text.slice(10));
 }
 
 /** Kinds of a table's key columns, in key order. */

@@ -1,6 +1,7 @@
 /** Defaults that give another value at each insert, such as the time or random bytes, as PostgreSQL computes them alike. */
 import type { ColumnKind } from '../contract.ts';
 import { literal } from '../databases/identifiers.ts';
+import { momentNow, momentOfFormat } from '../databases/moment.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
 import { closing, isKeyword, isOperator, splitTopLevel, type Token } from '../databases/sqlite/tokens.ts';
 import { called, type Call } from './expression-functions.ts';
@@ -216,11 +217,8 @@ function formattedForms(format: string, affinity: Affinity): Forms | null {
     else if (part[0] !== '%' && !/["\\]/.test(part)) pattern += `"${part}"`;
     else return null;
   }
-  const instant = format === '%Y-%m-%dT%H:%M:%fZ';
-  return {
-    ...(instant ? { timestamptz: `date_trunc('milliseconds', statement_timestamp())` } : {}),
-    text: toChar(pattern),
-  };
+  const moment = momentOfFormat(format);
+  return { ...(moment === undefined ? {} : { [moment]: momentNow(moment) }), text: toChar(pattern) };
 }
 
 /** Seconds or milliseconds since 1970, in the spellings that schemas use. */

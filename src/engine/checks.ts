@@ -2,6 +2,7 @@
 import type { ColumnKind } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { MIXED_NUMBER } from '../databases/mixed.ts';
+import { isMomentKind, momentCheck } from '../databases/moment.ts';
 import type { SourceColumn } from '../databases/sqlite/schema.ts';
 
 /** A text that a column with a numeric affinity would turn into a number (sqlite3AtoF, spaces included). */
@@ -19,6 +20,7 @@ export function checksFor(name: string, column: SourceColumn, kind: ColumnKind):
   const c = quoted(name);
   const convertsText =
     column.affinity === 'INTEGER' || column.affinity === 'NUMERIC' || column.affinity === 'REAL';
+  if (isMomentKind(kind)) return [momentCheck(kind, c)];
   switch (kind) {
     case 'double':
       // SQLite stores NULL for NaN. -0 goes back as 0 where the column has an affinity, as it would have been stored there.
@@ -33,14 +35,6 @@ export function checksFor(name: string, column: SourceColumn, kind: ColumnKind):
     case 'instant':
       // The type rounds to milliseconds itself.
       return [`${c} BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999+00'`];
-    case 'timestamp':
-      return [
-        `${c} BETWEEN '0001-01-01 00:00:00' AND '9999-12-31 23:59:59' AND ${c} = date_trunc('second', ${c})`,
-      ];
-    case 'timestamptz':
-      return [
-        `${c} BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999+00' AND ${c} = date_trunc('milliseconds', ${c})`,
-      ];
     case 'date':
       return [`${c} BETWEEN '0001-01-01' AND '9999-12-31'`];
     case 'text':

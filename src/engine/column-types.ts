@@ -3,7 +3,8 @@
  * gives back every value found and the column's default, with its storage class.
  */
 import type { OverrideType } from '../choices.ts';
-import type { ColumnKind } from '../contract.ts';
+import type { ColumnKind, MomentKind } from '../contract.ts';
+import { isMomentKind, MOMENT_KINDS, momentForm, momentType } from '../databases/moment.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
 import type { ColumnFacts } from '../databases/sqlite/census.ts';
 import { isBoolean, isDate, isDatetime, isDecimal, isJson } from '../databases/sqlite/declared.ts';
@@ -20,12 +21,14 @@ export const TARGET_TYPES: Record<ColumnKind, OverrideType> = {
   bytea: 'bytea',
   json: 'json',
   jsonb: 'jsonb',
-  timestamp: 'timestamp',
-  timestamptz: 'timestamptz',
   instant: 'timestamptz(3)',
   uuid: 'uuid',
   date: 'date',
   mixed: 'varchar',
+  ...(Object.fromEntries(MOMENT_KINDS.map((kind) => [kind, momentType(kind)])) as Record<
+    MomentKind,
+    OverrideType
+  >),
 };
 
 /** A column with what the choice depends on. */
@@ -59,6 +62,8 @@ export interface Choice {
   why: string;
   /** Present where no kind holds every value. */
   obstacle?: Obstacle;
+  /** The form of dates that other columns have, because of which this one is not held as its own; see `settleMoments`. */
+  beside?: MomentKind;
 }
 
 /** Number of the column's values, NULL aside. */
@@ -66,8 +71,9 @@ export function valueCount(facts: ColumnFacts): number {
   return facts.integers + facts.reals + facts.texts + facts.blobs;
 }
 
-export function chooseKind(subject: ColumnCase): Choice {
-  const order = preferredKinds(subject);
+/** @param except kinds that it must not be held as */
+export function chooseKind(subject: ColumnCase, except: readonly ColumnKind[] = []): Choice {
+  const order = preferredKinds(subject).filter((kind) => !except.includes(kind));
   const holding = order.filter((kind) => holds(kind, subject) && isTold(kind, subject));
   const kind = preferred(holding, subject);
   if (kind !== undefined) return { kind, why: reason(kind, subject) };
@@ -89,6 +95,7 @@ export function holds(kind: ColumnKind, subject: ColumnCase): boolean {
 
 /** Number of the column's values that the kind gives back, with their storage class. */
 export function fittingCount(kind: ColumnKind, { column, facts, keyed }: ColumnCase): number {
+  if (isMomentKind(kind)) return facts[kind];
   switch (kind) {
     case 'bigint':
       return facts.integers;
@@ -109,10 +116,6 @@ export function fittingCount(kind: ColumnKind, { column, facts, keyed }: ColumnC
     case 'instant':
     case 'uuid':
       return facts.asked;
-    case 'timestamp':
-      return facts.datetimes;
-    case 'timestamptz':
-      return facts.isoTimes;
     case 'date':
       return facts.dates;
     case 'bytea':
@@ -137,7 +140,7 @@ const CONVERTING: Partial<Record<ColumnKind, Affinity[]>> = {
 const STRICT_KINDS: Partial<Record<Affinity, ColumnKind[]>> = {
   INTEGER: ['bigint', 'integer', 'boolean', 'instant', 'mixed'],
   REAL: ['double', 'mixed'],
-  TEXT: ['text', 'json', 'jsonb', 'timestamp', 'timestamptz', 'date', 'uuid', 'mixed'],
+  TEXT: ['text', 'json', 'jsonb', 'date', 'uuid', 'mixed', ...MOMENT_KINDS],
 };
 
 /** Why the column can never be held so, whatever its values; null where it can. */
@@ -161,9 +164,7 @@ export function impossible(kind: ColumnKind, { column, indexed, rowid, strict }:
 /** Without values, only a default such as CURRENT_TIMESTAMP tells which of the forms of a date the application uses. */
 function isTold(kind: ColumnKind, { facts, default: value }: ColumnCase): boolean {
   if (valueCount(facts) > 0) return true;
-  return kind === 'timestamp' || kind === 'timestamptz' || kind === 'date'
-    ? changesAs(kind, value)
-    : kind !== 'mixed';
+  return kind === 'date' || isMomentKind(kind) ? changesAs(kind, value) : kind !== 'mixed';
 }
 
 function changesAs(kind: ColumnKind, value: SourceDefault): boolean {
@@ -196,8 +197,7 @@ function plainKinds({ column }: ColumnCase): ColumnKind[] {
       return declared === '' ? ['text', 'bigint', 'double', 'bytea'] : ['bytea', 'text', 'bigint', 'double'];
     case 'NUMERIC':
       if (isBoolean(declared)) return ['boolean', 'numeric', 'double', 'text', 'bytea'];
-      if (isDatetime(declared))
-        return ['timestamp', 'timestamptz', 'text', 'bigint', 'numeric', 'double', 'bytea'];
+      if (isDatetime(declared)) return [...MOMENT_KINDS, 'text', 'bigint', 'numeric', 'double', 'bytea'];
       if (isDate(declared)) return ['date', 'text', 'bigint', 'numeric', 'double', 'bytea'];
       if (isJson(declared)) return ['json', 'text', 'bigint', 'numeric', 'double', 'bytea'];
       // UUID, STRING, TIME: where no value tells yet, the name speaks of text, and a number's type would refuse the first one.
@@ -206,7 +206,7 @@ function plainKinds({ column }: ColumnCase): ColumnKind[] {
   }
 }
 
-const FORMS: Record<ColumnKind, string> = {
+const FORMS: Record<Exclude<ColumnKind, MomentKind>, string> = {
   bigint: 'integers',
   integer: 'integers of 32 bits',
   double: 'numbers that a double holds exactly',
@@ -218,8 +218,6 @@ const FORMS: Record<ColumnKind, string> = {
   jsonb: 'JSON, of which the value is kept and not the text',
   instant: 'milliseconds since 1970',
   uuid: 'uuids in lower case with hyphens',
-  timestamp: 'dates written YYYY-MM-DD HH:MM:SS',
-  timestamptz: 'dates written YYYY-MM-DDTHH:MM:SS.sssZ',
   date: 'dates written YYYY-MM-DD',
   mixed: 'values of several storage classes, each kept as text that says which',
 };
@@ -229,7 +227,7 @@ export function reason(kind: ColumnKind, { column, facts, default: value }: Colu
   const declared = column.declared === '' ? 'no declared type' : `declared ${column.declared}`;
   if (kind === 'mixed') return `${whyMixed(facts, column)}; ${declared}`;
   if (values > 0)
-    return `holds only ${FORMS[kind]} (${values} ${values === 1 ? 'value' : 'values'}); ${declared}`;
+    return `holds only ${isMomentKind(kind) ? `dates written ${momentForm(kind)}` : FORMS[kind]} (${values} ${values === 1 ? 'value' : 'values'}); ${declared}`;
   return `no values yet; ${declared}${changesAs(kind, value) ? `, default ${column.defaultText}` : ''}`;
 }
 

@@ -1,9 +1,4 @@
-/** The two text forms of dates that PostgreSQL gives back identically. */
-
-/** YYYY-MM-DD HH:MM:SS, a date that exists, in the years 0001 to 9999. */
-export function isDatetimeText(text: string): boolean {
-  return /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/.test(text) && exists(`${text.replace(' ', 'T')}.000Z`);
-}
+/** The text form of days that PostgreSQL gives back identically. */
 
 /** YYYY-MM-DD, a date that exists, in the years 0001 to 9999. */
 export function isDateText(text: string): boolean {

@@ -4,13 +4,14 @@ import type { ColumnKind } from '../contract.ts';
 import { literal } from '../databases/identifiers.ts';
 import { mayBeInvalid } from '../databases/invalid-text.ts';
 import { canonicalJson } from '../databases/json-value.ts';
-import { instantText, isIsoText } from '../databases/instant.ts';
+import { instantText } from '../databases/instant.ts';
 import { keyInput, UUID } from '../databases/key.ts';
 import { MIXED_NUMBER, mixedText } from '../databases/mixed.ts';
+import { isMomentKind, isMomentText, momentType } from '../databases/moment.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
 import { isKeyword, isOperator, tokenize, unwrapped, type Token } from '../databases/sqlite/tokens.ts';
 import { changingForms, type Forms } from './changing-defaults.ts';
-import { isDatetimeText, isDateText } from './date-text.ts';
+import { isDateText } from './date-text.ts';
 
 /**
  * `none`: NULL. `constant`: the value with the storage class that the column gives it. `changing`: another value at
@@ -56,7 +57,7 @@ export function defaultSql(
 /** The form for a column of several storage classes. A number is assigned to it as its digits, which is how it stands there. */
 function mixedForm(forms: Forms, affinity: Affinity): string | undefined {
   const { text, bigint } = forms;
-  const isDay = [forms.timestamp, forms.timestamptz, forms.date].some((form) => form !== undefined);
+  const isDay = Object.keys(forms).some((kind) => kind === 'date' || isMomentKind(kind as ColumnKind));
   if (text === undefined || isDay || (affinity !== 'TEXT' && affinity !== 'BLOB')) return text ?? bigint;
   // A text of digits would be taken for a number, see `mixed.ts`.
   return `regexp_replace(${text}, ${literal(`(${MIXED_NUMBER})`)}, '\\\\s\\1')`;
@@ -147,8 +148,7 @@ function textSql(value: string, kind: ColumnKind): string | undefined {
   if (value.includes('\0') || value.includes('\ufffd')) return undefined;
   if (kind === 'text') return literal(value);
   if (kind === 'uuid' && UUID.test(value)) return `${literal(value)}::uuid`;
-  if (kind === 'timestamp' && isDatetimeText(value)) return `${literal(value)}::timestamp`;
-  if (kind === 'timestamptz' && isIsoText(value)) return `${literal(value)}::timestamptz`;
+  if (isMomentKind(kind) && isMomentText(kind, value)) return `${literal(value)}::${momentType(kind)}`;
   if (kind === 'date' && isDateText(value)) return `${literal(value)}::date`;
   if (kind === 'json' && isJsonText(value)) return `${literal(value)}::json`;
   if (kind === 'jsonb' && canonicalJson(value) !== null) return `${literal(value)}::jsonb`;

@@ -3,13 +3,16 @@
  * sets the first row aside and stops the migration. The columns that have values tell more.
  */
 import type { ColumnKind } from '../contract.ts';
+import { isMomentKind } from '../databases/moment.ts';
 import { isDate, isDatetime } from '../databases/sqlite/declared.ts';
 import type { SourceColumn } from '../databases/sqlite/schema.ts';
 import { impossible, preferred, valueCount, type Choice, type ColumnCase } from './column-types.ts';
 import type { Choices } from './plan-foreign-keys.ts';
 
-/** Kinds that are texts in the source, all of which a text column holds. */
-const TEXTS: readonly ColumnKind[] = ['text', 'timestamp', 'timestamptz', 'date', 'json'];
+/** Is it a text in the source, which a text column holds? */
+function isText(kind: ColumnKind): boolean {
+  return kind === 'text' || kind === 'date' || kind === 'json' || isMomentKind(kind);
+}
 
 /**
  * Settles the kinds of empty columns by those of the same name and declared type; dates, which an application writes in
@@ -45,7 +48,7 @@ function settled(subject: ColumnCase, own: Choice, known: ReadonlySet<ColumnKind
   if (known.size === 1 && known.has(own.kind)) return own;
   const { declared } = subject.column;
   const candidates: ColumnKind[] = ['mixed'];
-  if ([...known, own.kind].every((kind) => TEXTS.includes(kind))) candidates.unshift('text');
+  if ([...known, own.kind].every(isText)) candidates.unshift('text');
   if (known.size === 1 && (isDatetime(declared) || isDate(declared))) candidates.unshift(...known);
   const kind = preferred(
     candidates.filter((candidate) => impossible(candidate, subject) === null),

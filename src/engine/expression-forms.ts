@@ -1,5 +1,6 @@
 /** How a generated column can hold the value of its expression, given what its affinity makes of it in SQLite. */
 import type { ColumnKind } from '../contract.ts';
+import { isMomentKind } from '../databases/moment.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
 import {
   asDouble,
@@ -26,6 +27,12 @@ export function formsOf(node: Node, affinity: Affinity): Form[] {
 }
 
 function formsOfValue(node: ValueNode, affinity: Affinity): Form[] {
+  if (node.kind === 'date' || isMomentKind(node.kind)) {
+    return [
+      { kind: node.kind, sql: node.sql },
+      { kind: 'text', sql: asText(node).sql },
+    ];
+  }
   switch (node.kind) {
     case 'boolean':
       return [
@@ -42,13 +49,6 @@ function formsOfValue(node: ValueNode, affinity: Affinity): Form[] {
       return affinity === 'NUMERIC' || affinity === 'INTEGER' ? [{ kind: 'numeric', sql: node.sql }] : [];
     case 'text':
       return textForms(node, affinity);
-    case 'date':
-    case 'timestamp':
-    case 'timestamptz':
-      return [
-        { kind: node.kind, sql: node.sql },
-        { kind: 'text', sql: asText(node).sql },
-      ];
     case 'bytea':
       return [{ kind: 'bytea', sql: node.sql }];
     case 'instant':

@@ -1,5 +1,6 @@
 /** SQLite's functions that PostgreSQL can do alike for every value, each with the arguments for which that is certain. */
 import type { ColumnKind } from '../contract.ts';
+import { dayText, fieldText, timeText } from '../databases/moment.ts';
 import { affinityOf } from '../databases/sqlite/affinity.ts';
 import {
   asDouble,
@@ -7,11 +8,9 @@ import {
   asText,
   asValue,
   compared,
-  dayText,
-  fieldText,
   isNumber,
+  isTextual,
   madeText,
-  timeText,
   truth,
   Uncertain,
   unified,
@@ -172,8 +171,7 @@ function coalesce(args: Node[]): Node {
 function extreme(name: string, args: Node[]): Node {
   if (args.length < 2) throw new Uncertain();
   const { like, sql } = unified(args);
-  if (!['bigint', 'text', 'date', 'timestamp', 'timestamptz', 'bytea'].includes(like.kind))
-    throw new Uncertain();
+  if (!isTextual(like.kind) && like.kind !== 'bigint' && like.kind !== 'bytea') throw new Uncertain();
   const { least: _, ...kept } = like;
   const nulls = sql.map((arg) => `${arg} IS NULL`).join(' OR ');
   return { ...kept, sql: `(CASE WHEN ${nulls} THEN NULL ELSE ${name}(${sql.join(', ')}) END)` };

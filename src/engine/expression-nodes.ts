@@ -2,10 +2,10 @@
 import type { ColumnKind } from '../contract.ts';
 import { asciiLower, literal } from '../databases/identifiers.ts';
 import type { Affinity } from '../databases/sqlite/affinity.ts';
-import { isIsoText } from '../databases/instant.ts';
 import { UUID } from '../databases/key.ts';
+import { dayText, isMomentKind, isMomentText, momentTextSql, momentType } from '../databases/moment.ts';
 import { isKeyword, type Token } from '../databases/sqlite/tokens.ts';
-import { isDatetimeText, isDateText } from './date-text.ts';
+import { isDateText } from './date-text.ts';
 
 /** A value of one kind, with what more is certain of it. */
 export interface ValueNode {
@@ -124,8 +124,8 @@ function folded(operator: string, left: ValueNode, right: Node, collation: strin
 }
 
 /** A text or date, which stands for a text. */
-function isTextual(kind: ColumnKind): boolean {
-  return kind === 'text' || kind === 'date' || kind === 'timestamp' || kind === 'timestamptz';
+export function isTextual(kind: ColumnKind): boolean {
+  return kind === 'text' || kind === 'date' || isMomentKind(kind);
 }
 
 function isNumeric(affinity: Affinity | undefined): boolean {
@@ -135,18 +135,16 @@ function isNumeric(affinity: Affinity | undefined): boolean {
 const LIKE_A_NUMBER = /^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$/;
 
 /** Is the text what a value of the kind stands for? Any other is compared as a text. */
-const WHOLE: Partial<Record<ColumnKind, (text: string) => boolean>> = {
-  timestamp: isDatetimeText,
-  timestamptz: isIsoText,
-  date: isDateText,
-};
+function isWhole(kind: ColumnKind, text: string): boolean {
+  if (isMomentKind(kind)) return isMomentText(kind, text);
+  return kind !== 'date' || isDateText(text);
+}
 
 /** A literal takes the affinity of the column beside it. */
 function besideLiteral(operator: string, left: ValueNode, constant: Literal): string {
   if (constant.kind === 'string' && isTextual(left.kind)) {
     if (isNumeric(left.affinity) && LIKE_A_NUMBER.test(constant.value)) throw new Uncertain();
-    const whole = WHOLE[left.kind];
-    if (whole !== undefined && !whole(constant.value))
+    if (!isWhole(left.kind, constant.value))
       return `${asText(left).sql} ${operator} ${literal(constant.value)}`;
   }
   if (constant.kind === 'number' && left.kind === 'text' && left.affinity === 'TEXT') {
@@ -198,11 +196,8 @@ export function literalSql(constant: Literal, kind: ColumnKind, operator: string
   if (constant.kind === 'string' && kind === 'uuid' && UUID.test(constant.value)) {
     return `uuid ${literal(constant.value)}`;
   }
-  if (constant.kind === 'string' && kind === 'timestamp' && isDatetimeText(constant.value)) {
-    return `timestamp ${literal(constant.value)}`;
-  }
-  if (constant.kind === 'string' && kind === 'timestamptz' && isIsoText(constant.value)) {
-    return `timestamptz ${literal(constant.value)}`;
+  if (constant.kind === 'string' && isMomentKind(kind) && isMomentText(kind, constant.value)) {
+    return `${momentType(kind)} ${literal(constant.value)}`;
   }
   if (constant.kind === 'string' && kind === 'date' && isDateText(constant.value)) {
     return `date ${literal(constant.value)}`;
@@ -289,6 +284,7 @@ export function asText(node: Node): ValueNode {
   if (node.type === 'literal' && node.literal.kind === 'string')
     return value('text', literalSql(node.literal, 'text', '='));
   const found = asValue(node);
+  if (isMomentKind(found.kind)) return madeText(momentTextSql(found.kind, found.sql));
   switch (found.kind) {
     case 'text':
       return found;
@@ -298,37 +294,9 @@ export function asText(node: Node): ValueNode {
       return madeText(`(${found.sql})::int::text`);
     case 'date':
       return madeText(dayText(found.sql));
-    case 'timestamp':
-      return madeText(`${dayText(found.sql)} || ' ' || ${timeText(found.sql)}`);
-    case 'timestamptz':
-      return madeText(isoText(found.sql));
     default:
       throw new Uncertain();
   }
-}
-
-/** A field of a date or timestamp as digits, at least so many. Not to_char(), which depends on the session's language. */
-export function fieldText(field: string, digits: number, sql: string): string {
-  return `lpad(extract(${field} FROM ${sql})::int::text, ${digits}, '0')`;
-}
-
-export function dayText(sql: string): string {
-  return [fieldText('year', 4, sql), fieldText('month', 2, sql), fieldText('day', 2, sql)].join(
-    " || '-' || ",
-  );
-}
-
-export function timeText(sql: string): string {
-  return [fieldText('hour', 2, sql), fieldText('minute', 2, sql), fieldText('second', 2, sql)].join(
-    " || ':' || ",
-  );
-}
-
-/** A timestamptz as JavaScript writes it. A field of seconds would be rounded, so the fraction is taken off first. */
-function isoText(sql: string): string {
-  const utc = `(${sql} AT TIME ZONE 'UTC')`;
-  const fraction = `lpad((extract(milliseconds FROM ${utc})::int % 1000)::text, 3, '0')`;
-  return `${dayText(utc)} || 'T' || ${timeText(`date_trunc('second', ${utc})`)} || '.' || ${fraction} || 'Z'`;
 }
 
 /** A value per branch, and NULL, brought to one kind. @returns the kind's node without SQL, and each branch's SQL */

@@ -1,6 +1,7 @@
 /** Conditions that find, among the values of a column, those that keep it from a plain type. */
 import { quoted } from '../databases/identifiers.ts';
 import type { ColumnKind } from '../contract.ts';
+import { isMomentKind, momentForm } from '../databases/moment.ts';
 import { fittingSql, storedAsDecimal, tooLongSql } from '../databases/sqlite/census-sql.ts';
 import type { ColumnFacts } from '../databases/sqlite/column-facts.ts';
 import { IS_PLAIN_TEXT } from '../databases/sqlite/encode.ts';
@@ -79,16 +80,24 @@ function rarer(c: string, facts: ColumnFacts): { condition: string; count: numbe
 export function reportValues(
   table: SourceTable,
   subject: ColumnCase,
-  { kind }: Choice,
+  { kind, beside }: Choice,
   findings: Findings,
 ): void {
   const { column, facts } = subject;
   const which = { table: table.name, column: column.name };
+  if (beside !== undefined) {
+    const type = TARGET_TYPES[beside];
+    findings.note({
+      ...which,
+      code: 'other-date-form',
+      message: `${named(table.name, column.name)} could be ${type}, but other columns that are have dates written ${momentForm(beside)}, and a database has one form for a type, so that max() or a view's column is read as it was written: it is ${TARGET_TYPES[kind]} on the target, where every value stands as it is`,
+    });
+  }
   const [expected] = preferredKinds(subject);
   const count = valueCount(facts) - fittingCount(expected!, subject);
   // Of several storage classes another notice tells; without a declared type, or of an unknown one, nothing is expected.
-  const native = kind === expected || kind === 'timestamptz';
-  if (!native && kind !== 'mixed' && count > 0 && isTelling(column)) {
+  const native = kind === expected || isMomentKind(kind);
+  if (!native && beside === undefined && kind !== 'mixed' && count > 0 && isTelling(column)) {
     findings.note(
       {
         ...which,

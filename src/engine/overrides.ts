@@ -4,6 +4,7 @@ import { closestName } from '../closest-name.ts';
 import { CrossfadeError } from '../errors.ts';
 import type { SourceColumn, SourceSchema, SourceTable } from '../databases/sqlite/schema.ts';
 import { asciiLower, quoted, sameName } from '../databases/identifiers.ts';
+import { isMomentKind, MOMENT_KINDS, MOMENT_TYPES, momentType } from '../databases/moment.ts';
 import {
   fittingCount,
   holds,
@@ -52,9 +53,18 @@ export function resolveOverrides(schema: SourceSchema, overrides: Overrides): Re
 
 const NO_KINDS: ReadonlyMap<string, ColumnKind> = new Map();
 
-const KINDS = Object.fromEntries(
-  Object.entries(TARGET_TYPES).map(([kind, type]) => [type, kind as ColumnKind]),
-) as Record<(typeof TARGET_TYPES)[ColumnKind], ColumnKind>;
+const KINDS = Object.fromEntries([
+  ...Object.entries(TARGET_TYPES).map(([kind, type]) => [type, kind]),
+  // Of several forms of dates; `momentWanted` finds the one that the values have.
+  ...MOMENT_TYPES.map((type) => [type, type]),
+]) as Record<(typeof TARGET_TYPES)[ColumnKind], ColumnKind>;
+
+/** A type that holds dates of any one form is asked for in the form that the column's values have. */
+export function momentWanted(kind: ColumnKind, subject: ColumnCase): ColumnKind {
+  if (!isMomentKind(kind) || valueCount(subject.facts) === 0) return kind;
+  const same = MOMENT_KINDS.filter((other) => momentType(other) === momentType(kind));
+  return same.find((other) => holds(other, subject)) ?? kind;
+}
 
 function columnOf(table: SourceTable, name: string): SourceColumn {
   const column = table.columns.find((candidate) => sameName(candidate.name, name));

@@ -8,7 +8,7 @@ import { chooseKind, mixedCode, TARGET_TYPES } from './column-types.ts';
 import { defaultSql, readDefault } from './defaults.ts';
 import { named, type Findings } from './findings.ts';
 import { misfits, oddValues, reportValues } from './odd-values.ts';
-import { chosenKind, reportChosen } from './overrides.ts';
+import { chosenKind, momentWanted, reportChosen } from './overrides.ts';
 import type { Choices, Chosen, ResolvedKey } from './plan-foreign-keys.ts';
 import type { GeneratedPlans } from './plan-generated.ts';
 import { isTooLarge } from './plan-indexes.ts';
@@ -63,7 +63,8 @@ function choicesOf(
       strict: table.strict,
     };
     const own = chooseKind(subject);
-    const kind = wanted.get(column.name);
+    const asked = wanted.get(column.name);
+    const kind = asked === undefined ? undefined : momentWanted(asked, subject);
     choices.set(
       column.name,
       kind === undefined

@@ -2,6 +2,7 @@
 import type Database from 'better-sqlite3';
 import type { GeneratedColumnPlan } from '../contract.ts';
 import { asciiLower, quoted } from '../databases/identifiers.ts';
+import { isMomentKind, momentType, type HeldMoments } from '../databases/moment.ts';
 import { tableFacts, type TableFacts } from '../databases/sqlite/census.ts';
 import type { SourceColumn, SourceTable } from '../databases/sqlite/schema.ts';
 import { checksFor } from './checks.ts';
@@ -22,7 +23,7 @@ export interface GeneratedPlans {
 
 /**
  * Plans the generated columns of a table and adds their facts to the table's.
- * @param choices kinds of the other columns
+ * @param choices kinds of the other columns @param moments the forms of dates that the target has
  */
 export async function planGenerated(
   db: Database.Database,
@@ -30,6 +31,7 @@ export async function planGenerated(
   facts: TableFacts,
   choices: Choices,
   onTarget: TargetNames,
+  moments: HeldMoments,
   findings: Findings,
 ): Promise<GeneratedPlans> {
   const known = new Map<string, ColumnType>();
@@ -65,7 +67,7 @@ export async function planGenerated(
         rowid: false,
         strict: table.strict,
       };
-      const form = fitting(subject, forms);
+      const form = fitting(subject, forms, moments);
       if (form === null) {
         leaveOut(
           table,
@@ -109,8 +111,9 @@ export async function planGenerated(
 }
 
 /** The form of the kind that the column would get if it were an ordinary one. */
-function fitting(subject: ColumnCase, forms: Form[]): Form | null {
+function fitting(subject: ColumnCase, forms: Form[], moments: HeldMoments): Form | null {
   for (const kind of preferredKinds(subject)) {
+    if (isMomentKind(kind) && moments[momentType(kind)] !== kind) continue;
     const form = forms.find((candidate) => candidate.kind === kind);
     if (form !== undefined && holds(kind, subject)) return form;
   }

@@ -2,6 +2,7 @@
 import type Database from 'better-sqlite3';
 import type { ColumnPlan, TablePlan, ViewPlan } from '../contract.ts';
 import { asciiLower, literal, quoted } from '../databases/identifiers.ts';
+import type { HeldMoments } from '../databases/moment.ts';
 import { nameOnTarget, qualified } from '../databases/postgres/names.ts';
 import type { SourceSchema, SourceTable } from '../databases/sqlite/schema.ts';
 import { closing, isKeyword, isOperator, tokenize } from '../databases/sqlite/tokens.ts';
@@ -19,9 +20,10 @@ export function planViews(
   schema: SourceSchema,
   tables: TablePlan[],
   names: ReservedNames,
+  moments: HeldMoments,
   findings: Findings,
 ): ViewPlan[] {
-  const planner = new ViewPlanner(db, schema, tables, names);
+  const planner = new ViewPlanner(db, schema, tables, names, moments);
   for (const { name, sql } of schema.views) {
     const found = planner.view(name);
     if (typeof found === 'string') {
@@ -58,14 +60,22 @@ class ViewPlanner {
   private readonly schema: SourceSchema;
   private readonly tables: TablePlan[];
   private readonly names: ReservedNames;
+  private readonly moments: HeldMoments;
   /** By lower-case name: the translation, or why there is none. */
   private readonly done = new Map<string, Translated | string>();
 
-  constructor(db: Database.Database, schema: SourceSchema, tables: TablePlan[], names: ReservedNames) {
+  constructor(
+    db: Database.Database,
+    schema: SourceSchema,
+    tables: TablePlan[],
+    names: ReservedNames,
+    moments: HeldMoments,
+  ) {
     this.db = db;
     this.schema = schema;
     this.tables = tables;
     this.names = names;
+    this.moments = moments;
   }
 
   view(name: string): Translated | string {
@@ -95,6 +105,7 @@ class ViewPlanner {
     const selection = translateSelect(select, {
       relation: (name) => this.relation(name, read),
       constant: (sql) => this.constant(sql),
+      moments: this.moments,
     });
     if (typeof selection === 'string') return selection;
     if (selection.columns.length !== columns.length) return 'its columns are not understood';

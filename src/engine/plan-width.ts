@@ -2,6 +2,7 @@
 import type Database from 'better-sqlite3';
 import type { ColumnKind, TablePlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
+import { isMomentKind } from '../databases/moment.ts';
 import { findRows } from '../databases/sqlite/find-rows.ts';
 import type { SourceTable } from '../databases/sqlite/schema.ts';
 import { asRead } from './generated.ts';
@@ -15,6 +16,7 @@ const LONG_BYTES = 24;
 
 /** Bytes that a value takes on the page at most, with what aligns it. */
 function widest(kind: ColumnKind): number {
+  if (isMomentKind(kind)) return 15;
   switch (kind) {
     case 'boolean':
       return 1;
@@ -22,7 +24,6 @@ function widest(kind: ColumnKind): number {
       return 7;
     case 'bigint':
     case 'double':
-    case 'timestamp':
       return 15;
     default:
       return LONG_BYTES;

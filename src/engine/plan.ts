@@ -12,6 +12,7 @@ import { CrossfadeError } from '../errors.ts';
 import { reportDigits } from './declared-limits.ts';
 import { settleEmptyColumns } from './empty-columns.ts';
 import { Findings, named } from './findings.ts';
+import { settleMoments } from './moment-choice.ts';
 import { provedNotNull } from './not-null.ts';
 import { reportSkipped, resolveOverrides, type Resolved } from './overrides.ts';
 import { planChecks } from './plan-checks.ts';
@@ -91,13 +92,16 @@ async function planOnce(
     rowKeys.set(table.name, key);
     kinds.set(table.name, chosen);
   }
+  // Before, because columns without values follow the others; after, because their defaults may ask for another form.
+  settleMoments(kinds.values());
   settleEmptyColumns(kinds.values());
+  const moments = settleMoments(kinds.values());
   const likeKeys = unifyKeyKinds(keys, kinds, findings);
   const names = reserveNames(tables, schema.views, policies.identifiers);
   const generated = new Map<string, GeneratedPlans>();
   for (const table of tables) {
     const [found, chosen] = [facts.get(table.name)!, kinds.get(table.name)!];
-    const plans = await planGenerated(db, table, found, chosen, names.of(table), findings);
+    const plans = await planGenerated(db, table, found, chosen, names.of(table), moments, findings);
     generated.set(table.name, plans);
   }
   const possibleKeys = keysOverGenerated(likeKeys, generated, kinds, findings);
@@ -132,7 +136,7 @@ async function planOnce(
     plans.push(plan);
   }
   await findings.locate(db);
-  const views = planViews(db, schema, plans, names, findings);
+  const views = planViews(db, schema, plans, names, moments, findings);
   return {
     fingerprint,
     sourceBytes:

@@ -5,10 +5,11 @@
 import type Database from 'better-sqlite3';
 import type pg from 'pg';
 import type { ColumnKind, ColumnPlan, TablePlan } from '../contract.ts';
-import { quoted } from '../databases/identifiers.ts';
+import { literal, quoted } from '../databases/identifiers.ts';
 import { InvalidText, textOf } from '../databases/invalid-text.ts';
 import { keyInput, keyKinds, keysAsRows, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
 import { keepsNegativeZero } from '../databases/sqlite/affinity.ts';
+import { isMomentKind, momentPattern, momentType } from '../databases/moment.ts';
 import { sqliteValue } from '../databases/postgres/copy-text.ts';
 import { bound, marksOf } from '../databases/sqlite/bind.ts';
 import { nameOnTarget, sameKeyAs, targetTable } from '../databases/postgres/names.ts';
@@ -80,6 +81,7 @@ function formDifferences(
 
 function readable(form: string | null, kind: ColumnKind): string {
   if (form === null) return 'NULL';
+  if (isMomentKind(kind)) return Buffer.from(form, 'hex').toString('utf8');
   switch (kind) {
     case 'double':
     case 'numeric':
@@ -87,8 +89,6 @@ function readable(form: string | null, kind: ColumnKind): string {
     case 'text':
     case 'uuid':
     case 'json':
-    case 'timestamp':
-    case 'timestamptz':
     case 'date':
       return Buffer.from(form, 'hex').toString('utf8');
     case 'mixed':
@@ -180,6 +180,11 @@ function doubleHex(value: number): string {
 /** The same forms, made by the server: bytes of text, bits of doubles. */
 function targetForm(column: ColumnPlan): string {
   const name = `t.${quoted(nameOnTarget(column))}`;
+  if (isMomentKind(column.kind)) {
+    // By its fields, and not by the format that the comparison of every row uses.
+    const at = momentType(column.kind) === 'timestamptz' ? `timezone('UTC', ${name})` : name;
+    return `encode(convert_to(to_char(${at}, ${literal(momentPattern(column.kind))}), 'UTF8'), 'hex')`;
+  }
   switch (column.kind) {
     case 'bigint':
     case 'integer':
@@ -194,11 +199,6 @@ function targetForm(column: ColumnPlan): string {
       return `encode(float8send(${name}::float8), 'hex')`;
     case 'bytea':
       return `encode(${name}, 'hex')`;
-    case 'timestamp':
-      return `encode(convert_to(to_char(${name}, 'YYYY-MM-DD HH24:MI:SS'), 'UTF8'), 'hex')`;
-    case 'timestamptz':
-      // By its fields, and not by the format that the comparison of every row uses.
-      return `encode(convert_to(replace(to_char(timezone('UTC', ${name}), 'YYYY-MM-DD HH24:MI:SS.MS'), ' ', 'T') || 'Z', 'UTF8'), 'hex')`;
     case 'date':
       return `encode(convert_to(to_char(${name}, 'YYYY-MM-DD'), 'UTF8'), 'hex')`;
     case 'mixed':

@@ -1,4 +1,5 @@
 /** Expressions inside a SELECT: qualified columns, subqueries, aggregates, and calls that the source can work out itself. */
+import type { HeldMoments } from '../databases/moment.ts';
 import { isKeyword, isOperator, textOf, type Token } from '../databases/sqlite/tokens.ts';
 import { called } from './expression-functions.ts';
 import {
@@ -7,6 +8,7 @@ import {
   compared,
   condition,
   isOpaque,
+  isTextual,
   truth,
   Uncertain,
   value,
@@ -31,6 +33,8 @@ export interface SelectContext {
   relation(name: string): Relation;
   /** The value that the source gives a constant expression. */
   constant(sql: string): Literal;
+  /** The forms of dates that the target's types stand for. */
+  moments: HeldMoments;
 }
 
 /** Functions whose value depends on their arguments alone, unless these name the moment or the place. */
@@ -247,8 +251,7 @@ export function sameKind(nodes: Node[]): ValueNode[] {
       return to(asValue(node));
     });
   if (kinds.size <= 1) return convert((node) => node);
-  if ([...kinds].every((kind) => ['text', 'date', 'timestamp', 'timestamptz'].includes(kind)))
-    return convert(asText);
+  if ([...kinds].every(isTextual)) return convert(asText);
   if ([...kinds].every((kind) => ['bigint', 'boolean'].includes(kind))) {
     return convert((node) =>
       node.kind === 'boolean' ? value('bigint', `(${node.sql})::int::bigint`) : node,

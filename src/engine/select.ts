@@ -3,8 +3,17 @@
  * stricter about (columns that are neither grouped nor aggregated) is left to it to refuse.
  */
 import { asciiLower, quoted } from '../databases/identifiers.ts';
+import { isMomentKind, momentType, type HeldMoments } from '../databases/moment.ts';
 import { closing, isKeyword, isOperator, textOf, tokenize } from '../databases/sqlite/tokens.ts';
-import { asValue, literalOf, truth, Uncertain, type Node } from './expression-nodes.ts';
+import {
+  asText,
+  asValue,
+  literalOf,
+  truth,
+  Uncertain,
+  type Node,
+  type ValueNode,
+} from './expression-nodes.ts';
 import { requireComparable } from './select-aggregates.ts';
 import {
   columnNode,
@@ -67,7 +76,7 @@ class SelectParser extends FromParser {
       operators.push(operator);
       cores.push(this.core(new Scope(outer)));
     }
-    const { sql, columns } = combined(cores, operators, this.approximate);
+    const { sql, columns } = combined(cores, operators, this.approximate, this.context.moments);
     this.scope = scope;
     const order = this.orderBy(cores.length === 1 ? cores[0]! : null, columns);
     const limit = this.limit();
@@ -308,18 +317,25 @@ function named({ sql, columns }: Relation): Relation {
   return { sql: `(SELECT * FROM ${sql} AS common (${names}))`, columns };
 }
 
+/** A date whose form is not the one that its type stands for is a text. */
+function readable(node: ValueNode, moments: HeldMoments): ValueNode {
+  return isMomentKind(node.kind) && moments[momentType(node.kind)] !== node.kind ? asText(node) : node;
+}
+
 /** The SELECTs of a compound from the left; each column is of one kind. */
 function combined(
   cores: Core[],
   operators: string[],
   approximate: boolean,
+  moments: HeldMoments,
 ): { sql: string; columns: RelationColumn[] } {
   const first = cores[0]!;
   if (cores.some(({ results }) => results.length !== first.results.length)) throw new Uncertain();
   const columns: RelationColumn[] = [];
   const values = first.results.map(({ name, column }, i) => {
     const nodes = cores.map(({ results }) => results[i]!.node);
-    const same = cores.length === 1 ? [resultValue(nodes[0]!)] : sameKind(nodes);
+    const found = cores.length === 1 ? [resultValue(nodes[0]!)] : sameKind(nodes);
+    const same = found.map((node) => readable(node, moments));
     const [node] = same;
     for (const operator of operators) if (operator !== 'UNION ALL') same.forEach(requireComparable);
     const plain = cores.length === 1 && column !== null;

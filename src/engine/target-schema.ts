@@ -13,6 +13,7 @@ import {
   dropViewSql,
   validateForeignKeySql,
 } from '../databases/postgres/ddl.ts';
+import { commentMomentsSql } from '../databases/postgres/moments.ts';
 import { readControl } from '../databases/postgres/control.ts';
 import { installFenceSql } from '../databases/postgres/triggers.ts';
 import {
@@ -55,7 +56,11 @@ export async function leased(client: pg.Client, lease: TargetLease, statements: 
 export async function createTables(endpoints: Endpoints, lease: TargetLease): Promise<void> {
   await changeTarget(endpoints, lease, async (client, plan) => {
     for (const table of plan.tables) {
-      await leased(client, lease, [createTableSql(table), ...installFenceSql(table)]);
+      await leased(client, lease, [
+        createTableSql(table),
+        ...commentMomentsSql(table),
+        ...installFenceSql(table),
+      ]);
     }
     await leased(client, lease, [noteBuiltSql('tables')]);
   });

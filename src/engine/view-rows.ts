@@ -1,9 +1,10 @@
 /** Rows of a view as one number that does not depend on their order: equal on both databases where the rows are. */
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
-import { instantMs, isoText } from '../databases/instant.ts';
+import { instantMs } from '../databases/instant.ts';
 import { InvalidText } from '../databases/invalid-text.ts';
 import { mixedValue } from '../databases/mixed.ts';
+import { momentText, type HeldMoments } from '../databases/moment.ts';
 
 /** A value in a form that both databases' are brought to. */
 export type Cell = string | number;
@@ -16,6 +17,7 @@ const OID = {
   int4: 23,
   float8: 701,
   varchar: 1043,
+  timestamp: 1114,
   timestamptz: 1184,
   numeric: 1700,
 };
@@ -31,8 +33,11 @@ export function sourceCell(type: unknown, value: unknown): Cell {
   return type === 'text' ? textCell(bytes) : `b${bytes.toString('hex')}`;
 }
 
-/** @param text as PostgreSQL sends it @param type its number in the catalogue @param modifier of the type, -1 for none */
-export function targetCell(text: string | null, type: number, modifier: number): Cell {
+/**
+ * @param text as PostgreSQL sends it @param type its number in the catalogue @param modifier of the type, -1 for none
+ * @param moments the forms of dates
+ */
+export function targetCell(text: string | null, type: number, modifier: number, moments: HeldMoments): Cell {
   if (text === null) return '-';
   switch (type) {
     case OID.bool:
@@ -46,8 +51,10 @@ export function targetCell(text: string | null, type: number, modifier: number):
       return numberCell(Number(text));
     case OID.bytea:
       return `b${text.slice(2)}`;
+    case OID.timestamp:
+      return `t${momentText(moments.timestamp, text)}`;
     case OID.timestamptz:
-      return modifier === MILLISECONDS ? `n${instantMs(text)}` : `t${isoText(text)}`;
+      return modifier === MILLISECONDS ? `n${instantMs(text)}` : `t${momentText(moments.timestamptz, text)}`;
     case OID.varchar:
       return mixedCell(mixedValue(text));
     default:

@@ -7,6 +7,7 @@ import type { ViewPlan } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
 import { asText } from '../databases/postgres/connection.ts';
 import { createViewSql, targetView } from '../databases/postgres/ddl.ts';
+import { readHeldMoments } from '../databases/postgres/moments.ts';
 import { LOG_TABLE } from '../databases/sqlite/control.ts';
 import { messageOf } from '../errors.ts';
 import { oneLine } from './findings.ts';
@@ -154,6 +155,7 @@ async function readTarget(
   rows: RowSet,
   signal: AbortSignal,
 ): Promise<void> {
+  const moments = await readHeldMoments(client);
   await refusable(client.query(createViewSql(view)));
   await refusable(client.query(`DECLARE shown NO SCROLL CURSOR FOR SELECT * FROM ${targetView(view)}`));
   for (;;) {
@@ -164,7 +166,7 @@ async function readTarget(
     for (const row of found.rows) {
       rows.add(
         row.map((text, i) =>
-          targetCell(text, found.fields[i]!.dataTypeID, found.fields[i]!.dataTypeModifier),
+          targetCell(text, found.fields[i]!.dataTypeID, found.fields[i]!.dataTypeModifier, moments),
         ),
       );
     }

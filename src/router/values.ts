@@ -2,9 +2,10 @@
 import { types } from 'node:util';
 import type pg from 'pg';
 import type { Value } from '../databases/adapter.ts';
-import { instantMs, isoText } from '../databases/instant.ts';
+import { instantMs } from '../databases/instant.ts';
 import { InvalidText } from '../databases/invalid-text.ts';
 import { mixedValue } from '../databases/mixed.ts';
+import { momentText, USUAL_MOMENTS, type HeldMoments } from '../databases/moment.ts';
 import { CrossfadeError } from '../errors.ts';
 import { ROW_NUMBER_COLUMN } from '../protocol.ts';
 
@@ -92,6 +93,7 @@ const OID = {
   float8: 701,
   varchar: 1043,
   numeric: 1700,
+  timestamp: 1114,
   timestamptz: 1184,
 };
 
@@ -179,11 +181,18 @@ const NO_MODIFIER = -1;
 
 type Decode = (text: string) => ReturnType<typeof mixedValue>;
 const milliseconds: Decode = (text) => instantMs(text) ?? text;
-const isoTime: Decode = (text) => isoText(text) ?? text;
 
 /** See `asSqlite`. */
-function decodeOf({ dataTypeID, dataTypeModifier, tableID }: pg.FieldDef): Decode | null {
-  if (dataTypeID === OID.timestamptz && dataTypeModifier === NO_MODIFIER) return isoTime;
+function decodeOf(
+  { dataTypeID, dataTypeModifier, tableID }: pg.FieldDef,
+  moments: HeldMoments,
+): Decode | null {
+  if (dataTypeID === OID.timestamp && dataTypeModifier === NO_MODIFIER) {
+    return (text) => momentText(moments.timestamp, text) ?? text;
+  }
+  if (dataTypeID === OID.timestamptz && dataTypeModifier === NO_MODIFIER) {
+    return (text) => momentText(moments.timestamptz, text) ?? text;
+  }
   if (tableID === 0) return null;
   if (dataTypeID === OID.varchar) return mixedValue;
   return dataTypeID === OID.timestamptz && dataTypeModifier === MILLISECONDS ? milliseconds : null;
@@ -197,16 +206,20 @@ function asDriver(value: ReturnType<typeof mixedValue>, safeIntegers: boolean): 
 /**
  * Makes of a result what better-sqlite3 would have given, in place: without the row numbers of a table that has no key,
  * and with the values of mixed columns and of milliseconds as they were. On the target varchar and timestamptz(3) are the types of
- * these columns alone; what a query casts to them belongs to no table and stays text. A timestamptz becomes the text that
- * JavaScript writes, which is what the source has in such a column, and so do the results of functions over it.
+ * these columns alone; what a query casts to them belongs to no table and stays text. A timestamp or timestamptz becomes a
+ * text of the form that the source has in such columns, and so do the results of functions over it.
  */
-export function asSqlite<T extends pg.QueryResult>(result: T, safeIntegers: boolean): T {
+export function asSqlite<T extends pg.QueryResult>(
+  result: T,
+  safeIntegers: boolean,
+  moments: HeldMoments = USUAL_MOMENTS,
+): T {
   if (result.fields.some(({ name }) => name === ROW_NUMBER_COLUMN)) {
     for (const row of result.rows as Record<string, unknown>[]) delete row[ROW_NUMBER_COLUMN];
   }
   for (const field of result.fields) {
     const { name } = field;
-    const decode = decodeOf(field);
+    const decode = decodeOf(field, moments);
     if (decode === null) continue;
     for (const row of result.rows as Record<string, unknown>[]) {
       const text = row[name];

@@ -78,6 +78,15 @@ const ISO_DATETIMES = [
   `'0001-01-01T00:00:00.000Z'`,
   `'9999-12-31T23:59:59.999Z'`,
 ];
+/** One form each, all of which PostgreSQL gives back. */
+const MORE_DATETIMES = [' .SSS', ' .SSSSSS', 'T', 'TZ', ' +00:00', ' .SSS +00:00'].map((form) => {
+  const [, separator, digits = '', zone] = /^([T ])(?:\.(S+))?(Z| ?\+00:00)?$/.exec(form)!;
+  return ['2024-01-31 12:00:00.000000', '1969-12-31 23:59:59.050001', '0001-01-01 00:00:00.120000', '9999-12-31 23:59:59.999999'] // prettier-ignore
+    .map((text) => {
+      const fraction = digits === '' ? '' : text.slice(19, 20 + digits.length);
+      return `'${text.slice(0, 10)}${separator!}${text.slice(11, 19)}${fraction}${zone ?? ''}'`;
+    });
+});
 const OTHER_DATETIMES = [
   `'2024-01-31T12:00:00Z'`,
   `'2024-01-31 12:00:00.123'`,
@@ -172,6 +181,7 @@ export const FLAVOURS: readonly Flavour[] = [
   flavour('BOOLEAN', 'INT', 'other', ['0', '1', 'true', 'false']),
   flavour('DATETIME', 'TEXT', 'other', DATETIMES),
   flavour('DATETIME', 'TEXT', 'other', ISO_DATETIMES),
+  ...MORE_DATETIMES.map((form) => flavour('DATETIME', 'TEXT', 'other', form)),
   flavour('TIMESTAMP', 'ANY', 'other', [...DATETIMES, ...OTHER_DATETIMES]),
   flavour('DATE', 'TEXT', 'other', DATES),
   flavour('JSON', 'TEXT', 'other', JSONS),

@@ -14,6 +14,7 @@ const NUMERIC = 1700;
 const BOOLEAN = 16;
 const BYTEA = 17;
 const VARCHAR = 1043;
+const TIMESTAMP = 1114;
 const TIMESTAMPTZ = 1184;
 
 export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`;
@@ -53,7 +54,16 @@ function fromSource(value: unknown, exact: boolean): string {
   return (value as Buffer)[0] === 0x62 ? `b${bytes.toString('hex')}` : text(bytes);
 }
 
-function fromTarget(value: string | null, field: pg.FieldDef, numbers: Numbers): string {
+/** PostgreSQL's text in UTC, written as a form such as YYYY-MM-DDTHH:MM:SS.SSSZ has it. */
+function written(value: string, form: string): string {
+  const [, day, time, fraction = ''] = /^(\S+) ([\d:]+)(?:\.(\d+))?(?:\+00)?$/.exec(value)!;
+  const [, separator, digits = '', zone] = /^YYYY-MM-DD(.)HH:MM:SS(?:\.(S+))?(.*)$/.exec(form)!;
+  const shown = fraction.padEnd(digits.length, '0');
+  return `${day!}${separator!}${time!}${shown === '' ? '' : `.${shown}`}${zone!}`;
+}
+
+/** @param form of a date */
+function fromTarget(value: string | null, field: pg.FieldDef, numbers: Numbers, form?: string): string {
   if (value === null) return '-';
   const { dataTypeID, dataTypeModifier: modifier } = field;
   switch (dataTypeID) {
@@ -69,11 +79,13 @@ function fromTarget(value: string | null, field: pg.FieldDef, numbers: Numbers):
       return value === 't' ? 'n1' : 'n0';
     case BYTEA:
       return `b${value.slice(2)}`;
-    case TIMESTAMPTZ: {
+    case TIMESTAMP:
+      return `t${written(value, form ?? 'YYYY-MM-DD HH:MM:SS')}`;
+    case TIMESTAMPTZ:
       // Milliseconds are timestamptz(3).
-      const at = new Date(value.replace(' ', 'T').replace(/\+00$/, 'Z'));
-      return modifier === 3 ? `n${at.getTime()}` : `t${at.toISOString()}`;
-    }
+      return modifier === 3
+        ? `n${new Date(value.replace(' ', 'T').replace(/\+00$/, 'Z')).getTime()}`
+        : `t${written(value, form ?? 'YYYY-MM-DDTHH:MM:SS.SSSZ')}`;
     case VARCHAR:
       return fromMixed(value, numbers);
     default:
@@ -130,13 +142,30 @@ export function targetName(things: { name: string; targetName?: string }[], name
   return things.find((thing) => thing.name === name)?.targetName ?? name;
 }
 
-async function targetRows(client: pg.Client, sql: string, numbers: Numbers[]): Promise<string[]> {
+/** The forms of dates that comments on the columns tell. */
+async function formsOf(client: pg.Client, table: string): Promise<Map<string, string>> {
+  const { rows } = await client.query<{ name: string; form: string }>(
+    `SELECT attname AS name, replace(col_description(attrelid, attnum), 'crossfade: ', '') AS form
+       FROM pg_attribute WHERE attrelid = $1::regclass AND col_description(attrelid, attnum) IS NOT NULL`,
+    [`public.${quote(table)}`],
+  );
+  return new Map(rows.map(({ name, form }) => [name, form]));
+}
+
+async function targetRows(
+  client: pg.Client,
+  sql: string,
+  numbers: Numbers[],
+  forms: Map<string, string>,
+): Promise<string[]> {
   const { rows, fields } = await client.query<(string | null)[]>({
     text: sql,
     rowMode: 'array',
     types: { getTypeParser: () => (value: unknown) => value },
   });
-  return rows.map((row) => row.map((value, i) => fromTarget(value, fields[i]!, numbers[i]!)).join(' | '));
+  return rows.map((row) =>
+    row.map((value, i) => fromTarget(value, fields[i]!, numbers[i]!, forms.get(fields[i]!.name))).join(' | '),
+  );
 }
 
 /** @returns what the first has more often than the second */
@@ -172,7 +201,7 @@ async function tableDifferences(
     .raw()
     .all() as unknown[][];
   const rows = source.map((row) => row.map((value, i) => fromSource(value, exact[i]!)).join(' | '));
-  const target = await targetRows(client, select, numbers);
+  const target = await targetRows(client, select, numbers, await formsOf(client, there));
   return [
     ...surplus(rows, target).map((row) => `${name}, source only: ${row}`),
     ...surplus(target, rows).map((row) => `${name}, target only: ${row}`),

@@ -1,9 +1,10 @@
 /** Reads PostgreSQL's COPY text format, where a batch must be looked at row by row. */
 import { isUtf8 } from 'node:buffer';
 import type { ColumnPlan, TablePlan } from '../../contract.ts';
-import { instantMs, isoText } from '../instant.ts';
+import { instantMs } from '../instant.ts';
 import { mixedValue } from '../mixed.ts';
 import { InvalidText } from '../invalid-text.ts';
+import { isMomentKind, momentText } from '../moment.ts';
 import type { KeyValue } from '../key.ts';
 import { affinityOf, makesIntegers } from '../sqlite/affinity.ts';
 
@@ -48,6 +49,7 @@ type Held = Pick<ColumnPlan, 'kind' | 'declared'>;
  * back the storage class that the census admitted.
  */
 export function sqliteValue(text: string, column: Held): KeyValue {
+  if (isMomentKind(column.kind)) return momentText(column.kind, text) ?? text;
   switch (column.kind) {
     case 'bigint':
     case 'integer':
@@ -63,15 +65,12 @@ export function sqliteValue(text: string, column: Held): KeyValue {
       return Buffer.from(text.slice(2), 'hex');
     case 'mixed':
       return stored(mixedValue(text, affinityOf(column.declared) !== 'TEXT'), column);
-    case 'timestamptz':
-      return isoText(text) ?? text;
     case 'instant':
       return instantMs(text) ?? text;
     case 'text':
     case 'uuid':
     case 'json':
     case 'jsonb':
-    case 'timestamp':
     case 'date':
       return text;
   }

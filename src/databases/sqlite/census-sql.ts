@@ -1,6 +1,7 @@
 /** The questions that the census asks about a column, as SQL aggregates over the alias `t`. */
 import type { ColumnKind } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
+import { isMomentKind, MOMENT_KINDS, momentFitsSql } from '../moment.ts';
 import { admitsSql, canonicalJsonSql, IS_PLAIN_TEXT, isDecimalSql } from './encode.ts';
 import type { Fact } from './column-facts.ts';
 import {
@@ -71,8 +72,9 @@ export function firstQuestions(column: SourceColumn, indexed: boolean, wanted?: 
     values: `count(${c})`,
     ...classQuestions(column, classes),
     ...(wanted === 'boolean' || isBoolean(column.declared) ? { bits: count('boolean') } : {}),
-    ...(wanted === 'timestamp' || isDatetime(column.declared) ? { datetimes: count('timestamp') } : {}),
-    ...(wanted === 'timestamptz' || isDatetime(column.declared) ? { isoTimes: count('timestamptz') } : {}),
+    ...((wanted !== undefined && isMomentKind(wanted)) || isDatetime(column.declared)
+      ? Object.fromEntries(MOMENT_KINDS.map((kind) => [kind, count(kind)]))
+      : {}),
     ...(wanted === 'date' || isDate(column.declared) ? { dates: count('date') } : {}),
     ...(wanted === 'json' || isJson(column.declared) ? { jsons: count('json') } : {}),
     ...(wanted === 'jsonb' ? { jsonValues: count('jsonb') } : {}),
@@ -93,10 +95,7 @@ export function tooLongSql(column: SourceColumn): string {
 /** Of a value that is not NULL: does a column of this kind give it back? A mixed one that is no key gives back everything. */
 export function fittingSql(column: SourceColumn, kind: ColumnKind): string {
   const c = name(column);
-  // A result that equals the text itself proves both its shape and its validity: 2024-02-30 comes back as 03-01. Only
-  // the modifier makes 24:00:00 come back as the next day; the plus keeps '0001' from being compared as a number.
-  const canonical = (call: string, format = ''): string =>
-    `(${isA(column, 'texts')} AND ${call}(${format}${c}, '+0 days') = ${c} COLLATE BINARY AND +${c} >= '0001')`;
+  if (isMomentKind(kind)) return momentFitsSql(kind, c);
   switch (kind) {
     case 'bigint':
       return `(${isA(column, 'integers')})`;
@@ -118,13 +117,9 @@ export function fittingSql(column: SourceColumn, kind: ColumnKind): string {
       return `(${isA(column, 'texts')} AND json_valid(${c}))`;
     case 'jsonb':
       return `(${isA(column, 'texts')} AND ${canonicalJsonSql(c)} IS NOT NULL)`;
-    case 'timestamp':
-      return canonical('datetime');
-    case 'timestamptz':
-      // The length first, because it costs nothing.
-      return `(length(${c}) = 24 AND ${canonical('strftime', `'%Y-%m-%dT%H:%M:%fZ', `)})`;
     case 'date':
-      return canonical('date');
+      // See `momentFitsSql`.
+      return `(${isA(column, 'texts')} AND date(${c}, '+0 days') = ${c} COLLATE BINARY AND +${c} >= '0001')`;
     case 'bytea':
       return `(${isA(column, 'blobs')})`;
     case 'mixed':

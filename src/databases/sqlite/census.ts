@@ -7,6 +7,7 @@ import { isUtf8 } from 'node:buffer';
 import type Database from 'better-sqlite3';
 import type { ColumnKind } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
+import { MOMENT_KINDS, momentForm } from '../moment.ts';
 import {
   decimalsQuestion,
   firstQuestions,
@@ -21,7 +22,7 @@ import {
 } from './census-sql.ts';
 import { addFact, addForm, noFacts, type ColumnFacts, type Fact } from './column-facts.ts';
 import { declaredLength } from './declared.ts';
-import { CANONICAL_DATE, CANONICAL_DATETIME, CANONICAL_ISO, dateForm } from './date-form.ts';
+import { CANONICAL_DATE, dateForm } from './date-form.ts';
 import { Pace } from './pace.ts';
 import { rangesOf, type Range } from './ranges.ts';
 import type { SourceColumn, SourceTable } from './schema.ts';
@@ -47,7 +48,7 @@ export interface CensusOptions {
 const TOGETHER_BYTES = 8 * 1024 * 1024;
 const FACTS = Object.keys(noFacts()).filter((name): name is Fact => name !== 'forms');
 /** SQLite allows 2,000 columns in a result. */
-const COLUMNS_PER_QUERY = 100;
+const COLUMNS_PER_QUERY = 60;
 
 /**
  * Counts the values of the columns of a table.
@@ -173,12 +174,11 @@ class TableCensus {
     if (found.longestText > (declaredLength(column) ?? Infinity)) ask(tooLongQuestion(column));
     found.nulls = rows - values;
     for (const fact of FACTS) addFact(facts, fact, found[fact]);
-    const { datetimes, isoTimes, dates } = found;
-    if (found.texts > datetimes + isoTimes + dates) return true;
+    const moments = MOMENT_KINDS.filter((kind) => found[kind] > 0);
+    if (found.texts > moments.reduce((sum, kind) => sum + found[kind], found.dates)) return true;
     if (!dated) return false;
-    if (datetimes > 0) addForm(facts, CANONICAL_DATETIME, datetimes);
-    if (isoTimes > 0) addForm(facts, CANONICAL_ISO, isoTimes);
-    if (dates > 0) addForm(facts, CANONICAL_DATE, dates);
+    for (const kind of moments) addForm(facts, momentForm(kind), found[kind]);
+    if (found.dates > 0) addForm(facts, CANONICAL_DATE, found.dates);
     return false;
   }
 

@@ -1,7 +1,12 @@
 /** What the census knows of a column, and how the facts of two ranges of rows become one. */
+import type { MomentKind } from '../../contract.ts';
+import { MOMENT_KINDS } from '../moment.ts';
+
+/** Texts by the form of a moment that they have, each a date in the years 0001 to 9999. */
+type Moments = Record<MomentKind, number>;
 
 /** Counts of a column's values; a fact that its declared type cannot need stays 0. */
-interface Counts {
+interface Counts extends Moments {
   integers: number;
   reals: number;
   texts: number;
@@ -9,10 +14,6 @@ interface Counts {
   nulls: number;
   /** Integers 0 and 1. */
   bits: number;
-  /** Texts YYYY-MM-DD HH:MM:SS that are a date, in the years 0001 to 9999. */
-  datetimes: number;
-  /** Texts YYYY-MM-DDTHH:MM:SS.sssZ that are a date, in the years 0001 to 9999. */
-  isoTimes: number;
   /** Texts YYYY-MM-DD that are a date, in the years 0001 to 9999. */
   dates: number;
   /** Texts that are JSON (RFC 8259). */
@@ -65,8 +66,7 @@ export function noFacts(): ColumnFacts {
     blobs: 0,
     nulls: 0,
     bits: 0,
-    datetimes: 0,
-    isoTimes: 0,
+    ...(Object.fromEntries(MOMENT_KINDS.map((kind) => [kind, 0])) as Moments),
     dates: 0,
     jsons: 0,
     jsonValues: 0,

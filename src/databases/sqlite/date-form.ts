@@ -1,7 +1,5 @@
 /** The form in which a date is written, for a person to read. */
 
-export const CANONICAL_DATETIME = 'YYYY-MM-DD HH:MM:SS';
-export const CANONICAL_ISO = 'YYYY-MM-DDTHH:MM:SS.SSSZ';
 export const CANONICAL_DATE = 'YYYY-MM-DD';
 
 const ISO = /^\d{4}-\d\d-\d\d(?:([T ])\d\d:\d\d(:\d\d)?([.,]\d+)?( ?)(Z|[+-]\d\d(:?)\d\d|[+-]\d\d)?)?$/;
@@ -19,7 +17,8 @@ export function dateForm(text: string): string {
   }
   const [, separator, seconds, fraction, space = '', zone, colon = ''] = parts;
   if (separator === undefined) return CANONICAL_DATE;
-  const offset = zone === undefined ? '' : zone === 'Z' ? 'Z' : zone.length === 3 ? '±HH' : `±HH${colon}MM`;
+  const other = zone?.length === 3 ? '±HH' : `±HH${colon}MM`;
+  const offset = zone === undefined ? '' : zone === 'Z' || zone === '+00:00' ? zone : other;
   const digits = fraction === undefined ? '' : fraction[0]! + 'S'.repeat(fraction.length - 1);
   return `${CANONICAL_DATE}${separator}HH:MM${seconds === undefined ? '' : ':SS'}${digits}${space}${offset}`;
 }

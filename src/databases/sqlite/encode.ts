@@ -10,9 +10,10 @@ import type Database from 'better-sqlite3';
 import type { ColumnPlan, TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { literal, quoted } from '../identifiers.ts';
-import { FIRST_INSTANT, instantSql, isoInstantSql, LAST_INSTANT } from '../instant.ts';
+import { FIRST_INSTANT, instantSql, LAST_INSTANT } from '../instant.ts';
 import { canonicalJsonBytes } from '../json-value.ts';
 import { isPlainText } from '../mixed.ts';
+import { isMomentKind, momentAdmitsSql, momentSql } from '../moment.ts';
 import { makesIntegers } from './affinity.ts';
 
 export const CELL = 0xff;
@@ -49,6 +50,9 @@ interface CellSql {
 }
 
 function cellSql(column: ColumnPlan, name: string, inKey: boolean): CellSql {
+  if (isMomentKind(column.kind)) {
+    return { text: momentSql(column.kind, name), admits: momentAdmitsSql(column.kind, name) };
+  }
   switch (column.kind) {
     case 'bigint':
       return { text: name, admits: `typeof(${name}) = 'integer'` };
@@ -87,21 +91,6 @@ function cellSql(column: ColumnPlan, name: string, inKey: boolean): CellSql {
       return { text: mixedSql(name), admits: inKey ? `typeof(${name}) <> 'real'` : `${name} IS NOT NULL` };
     case 'bytea':
       return { text: `'\\x' || lower(hex(${name}))`, admits: `typeof(${name}) = 'blob'` };
-    case 'timestamp':
-      return {
-        text: name,
-        admits:
-          `(typeof(${name}) = 'text' AND ${name} GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9] ` +
-          `[0-2][0-9]:[0-5][0-9]:[0-5][0-9]' AND substr(${name}, 12, 2) < '24')`,
-      };
-    case 'timestamptz':
-      return {
-        text: isoInstantSql(name),
-        // The length, because GLOB ends at a NUL.
-        admits:
-          `(typeof(${name}) = 'text' AND octet_length(${name}) = 24 AND ${name} GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]` +
-          `T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9]Z' AND substr(${name}, 12, 2) < '24')`,
-      };
     case 'date':
       return {
         text: name,

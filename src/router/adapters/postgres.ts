@@ -11,6 +11,8 @@ import type {
   Value,
   WriteResult,
 } from '../../databases/adapter.ts';
+import type { HeldMoments } from '../../databases/moment.ts';
+import { readHeldMoments } from '../../databases/postgres/moments.ts';
 import { connectionConfig, describeTarget } from '../../databases/postgres/connection.ts';
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
 import { postgresReadingText, postgresText } from '../placeholders.ts';
@@ -38,6 +40,8 @@ export type BeforeCommit = (run: (text: string) => Promise<Record<string, unknow
 const SESSION = `SET DateStyle = 'ISO, YMD'; SET bytea_output = 'hex'; SET extra_float_digits = 1;
   SET TimeZone = 'UTC'; SET standard_conforming_strings = on; SET synchronous_commit = on`;
 
+const CONNECT_MS = 2_000;
+
 /** Refuses several statements in one text, as SQLite does. */
 const EXTENDED = { queryMode: 'extended' };
 
@@ -52,13 +56,17 @@ export class PostgresAdapter implements DatabaseAdapter {
   };
   readonly pool: pg.Pool;
   readonly #where: string;
-  readonly #decoded: (result: pg.QueryResult) => pg.QueryResult;
+  readonly #safeIntegers: boolean;
+  /** By connection: one that is older than a table of dates has ended before the table is read, idle as it was. */
+  readonly #moments = new WeakMap<pg.ClientBase, HeldMoments>();
 
   /** Connects with the first statement. @throws CrossfadeError BadConnection for a bad URL */
   constructor(url: string, options: PostgresAdapterOptions = {}) {
     this.#where = describeTarget(url);
-    this.pool = createPool(url, options);
-    this.#decoded = (result) => asSqlite(result, options.safeIntegers ?? false);
+    this.#safeIntegers = options.safeIntegers ?? false;
+    this.pool = createPool(url, options, async (client) => {
+      this.#moments.set(client, await readHeldMoments(client, options.connectTimeoutMs ?? CONNECT_MS));
+    });
   }
 
   async query<T = Row>(sql: Sql, params: readonly Value[] = [], timeoutMs?: number): Promise<T[]> {
@@ -68,7 +76,8 @@ export class PostgresAdapter implements DatabaseAdapter {
     return this.#with(
       client,
       async () =>
-        this.#decoded(await client.query({ ...EXTENDED, ...limit(timeoutMs), text, values })).rows as T[],
+        this.#decoded(client, await client.query({ ...EXTENDED, ...limit(timeoutMs), text, values }))
+          .rows as T[],
     );
   }
 
@@ -78,7 +87,7 @@ export class PostgresAdapter implements DatabaseAdapter {
     const client = await this.#connect();
     return this.#with(client, async () => {
       try {
-        return written<T>(this.#decoded(await client.query({ ...EXTENDED, text, values })));
+        return written<T>(this.#decoded(client, await client.query({ ...EXTENDED, text, values })));
       } catch (error) {
         if (!isOutcomeUnknown(error)) throw error;
         throw isNotSent(error) ? connectError(this.#where, error) : this.#outcomeUnknown('write', error);
@@ -156,7 +165,7 @@ export class PostgresAdapter implements DatabaseAdapter {
       });
     };
     const statement = async (text: string, params: readonly Value[] = []): Promise<pg.QueryResult> =>
-      this.#decoded(await run({ ...EXTENDED, text, values: postgresParams(params) }));
+      this.#decoded(client, await run({ ...EXTENDED, text, values: postgresParams(params) }));
     return {
       query: async <T>(sql: Sql, params?: readonly Value[]) =>
         (await statement(postgresReadingText(sql), params)).rows as T[],
@@ -164,6 +173,10 @@ export class PostgresAdapter implements DatabaseAdapter {
         written<T>(await statement(postgresText(sql), params)),
       script: async (sql) => void (await run({ text: typeof sql === 'string' ? sql : sql.postgres })),
     };
+  }
+
+  #decoded(client: pg.PoolClient, result: pg.QueryResult): pg.QueryResult {
+    return asSqlite(result, this.#safeIntegers, this.#moments.get(client));
   }
 
   async #commit(client: pg.PoolClient): Promise<void> {
@@ -221,17 +234,21 @@ export class PostgresAdapter implements DatabaseAdapter {
   }
 }
 
-/** A pool on the target with everything the router relies on. @throws CrossfadeError BadConnection */
+/**
+ * A pool on the target with everything the router relies on.
+ * @param prepare what else a new connection needs @throws CrossfadeError BadConnection
+ */
 export function createPool(
   url: string,
   options: PostgresAdapterOptions & { queryTimeoutMs?: number },
+  prepare?: (client: pg.ClientBase) => Promise<void>,
 ): pg.Pool {
   const config: pg.PoolConfig & { onConnect: (client: pg.ClientBase) => Promise<void> } = {
     ...connectionConfig(url),
     application_name: options.applicationName ?? 'crossfade-router',
     max: options.max ?? 20,
     idleTimeoutMillis: options.idleTimeoutMs ?? 30_000,
-    connectionTimeoutMillis: options.connectTimeoutMs ?? 2_000,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_MS,
     allowExitOnIdle: true,
     keepAlive: true,
     types: resultTypes(options.safeIntegers ?? false),
@@ -240,7 +257,8 @@ export function createPool(
       // Without a listener a connection that breaks between two statements of a transaction would end the process;
       // the next statement reports it.
       client.on('error', () => undefined);
-      await client.query({ ...limit(options.connectTimeoutMs ?? 2_000), text: SESSION });
+      await client.query({ ...limit(options.connectTimeoutMs ?? CONNECT_MS), text: SESSION });
+      await prepare?.(client);
     },
   };
   const pool = new pg.Pool(config);
