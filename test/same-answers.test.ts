@@ -407,3 +407,21 @@ it('any value that is written comes back alike', async () => {
     { seed, numRuns: 15, endOnFailure: true },
   );
 });
+
+it.each(
+  [124198936457734064, -124198936457734064, 2 ** 62, 2 ** 53 + 2].map((number, i) => ({
+    number,
+    id: 20_000 + i,
+  })),
+)(
+  'a number that String() rounds, $number, arrives with all its digits where SQLite makes an integer of it',
+  async ({ number, id }) => {
+    await answers.sameWrite('INSERT INTO w (id, i, n, im) VALUES (?, ?, ?, ?) RETURNING i, n, im', [
+      id,
+      number,
+      number,
+      number,
+    ]);
+    await answers.same('SELECT id FROM w WHERE i = ?', [number]);
+  },
+);

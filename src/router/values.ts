@@ -65,7 +65,11 @@ function postgresParam(value: Value, index: number): string | null {
       return value;
     case 'number':
       // SQLite stores NaN as NULL, PostgreSQL would store it.
-      return Number.isNaN(value) ? null : String(value);
+      if (Number.isNaN(value)) return null;
+      // SQLite makes an integer of it, with the digits that String() leaves out beyond 2^53.
+      return Number.isInteger(value) && Math.abs(value) > 2 ** 53 && Math.abs(value) < 2 ** 63
+        ? String(BigInt(value))
+        : String(value);
     case 'bigint':
       return String(value);
     case 'boolean':
