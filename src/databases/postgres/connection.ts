@@ -1,6 +1,7 @@
 /** Opens connections to the target as the engine needs them. */
 import pg from 'pg';
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
+import { reachable } from './reach.ts';
 
 /** The engine reads every value as text: conversions are its own and exact. */
 export const asText: pg.CustomTypesConfig = { getTypeParser: () => (value: unknown) => value };
@@ -11,6 +12,8 @@ export interface TargetOptions {
   /** Parse nothing: every value arrives as text or null. */
   text?: boolean;
   connectTimeoutMs?: number;
+  /** How long any statement may wait for its answer, for statements of which each is answered at once; default: for ever. */
+  answerMs?: number;
 }
 
 /** Where a URL points to, without its password: fit for messages. */
@@ -62,24 +65,30 @@ export function connectionConfig(url: string): pg.ClientConfig {
 
 /** Connects; the caller ends the client. @throws CrossfadeError TargetUnreachable, TargetRefused, BadConnection */
 export async function connectTarget(url: string, options: TargetOptions): Promise<pg.Client> {
+  const connectTimeoutMs = options.connectTimeoutMs ?? 5_000;
   const client = new pg.Client({
     ...connectionConfig(url),
     application_name: options.applicationName,
-    connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
+    connectionTimeoutMillis: connectTimeoutMs,
     keepAlive: true,
+    // A host that is gone is noticed within a minute; by default it would be two hours.
+    keepAliveInitialDelayMillis: 20_000,
+    ...(options.answerMs === undefined ? {} : { query_timeout: options.answerMs }),
     ...(options.text === true ? { types: asText } : {}),
   });
   // A connection that breaks while idle must not end the process; the next query reports it.
   client.on('error', () => undefined);
+  reachable(client);
   try {
     await client.connect();
     // Durability and canonical text do not depend on the server's or the role's settings. The two timeouts are
     // shorter than a cutover's pause, so that a dead owner's transaction cannot hold a lock through it.
-    await client.query(
-      `SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '8s'; SET lock_timeout = '5s';
+    await client.query({
+      query_timeout: connectTimeoutMs,
+      text: `SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '8s'; SET lock_timeout = '5s';
        SET DateStyle = 'ISO, YMD'; SET TimeZone = 'UTC'; SET bytea_output = 'hex'; SET extra_float_digits = 3;
        SET standard_conforming_strings = on; SET client_encoding = 'UTF8'`,
-    );
+    } as pg.QueryConfig);
   } catch (error) {
     await client.end().catch(() => undefined);
     throw targetError(url, error);
