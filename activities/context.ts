@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import type { Progress } from '../src/contract.ts';
 import { CrossfadeError, driverCode, messageOf } from '../src/errors.ts';
+import { withinReach } from '../src/databases/postgres/reach.ts';
 import type { Lease } from '../src/databases/sqlite/control.ts';
 import type { Endpoints } from '../src/engine/endpoints.ts';
 import type { SearchAttributeName } from '../src/search-attributes.ts';
@@ -43,6 +44,14 @@ export function leaseOf<Role extends string>(role: Role, step: Step): Lease<Role
   };
 }
 
+/**
+ * The number of a first step after an owner with this ordinal, and after every step that a workflow has counted to:
+ * those are far fewer than the seconds since 1970, which alone would not do where clocks differ.
+ */
+export function ordinalAfter(ordinal: number): number {
+  return Math.max(Math.floor(Date.now() / 1_000), Math.floor(ordinal / ATTEMPTS_PER_STEP) + 1);
+}
+
 export interface Running {
   signal: AbortSignal;
   onProgress(progress: Progress): void;
@@ -61,12 +70,14 @@ export async function run<T>(
   const timer = setInterval(() => context.heartbeat(progress), HEARTBEAT_MS);
   const signal = context.cancellationSignal;
   try {
-    const result = await work({
-      signal,
-      onProgress: (next) => {
-        progress = next;
-      },
-    });
+    const result = await withinReach(signal, () =>
+      work({
+        signal,
+        onProgress: (next) => {
+          progress = next;
+        },
+      }),
+    );
     // What ran to its end is reported as done even if the cancellation came meanwhile; what stopped early is not.
     return result;
   } catch (error) {

@@ -1,5 +1,6 @@
 /** The durable steps of the workflows: each an engine call with heartbeats, a lease and mapped errors. */
 import { existsSync } from 'node:fs';
+import { Context } from '@temporalio/activity';
 import type {
   CopyReport,
   CutoverReport,
@@ -12,13 +13,17 @@ import type {
   VerifyInput,
   ViewsReport,
 } from '../src/contract.ts';
-import { CrossfadeError } from '../src/errors.ts';
+import { CrossfadeError, messageOf } from '../src/errors.ts';
 import { connectTarget } from '../src/databases/postgres/connection.ts';
 import { readControl as readTargetControl } from '../src/databases/postgres/control.ts';
+import { lastOrdinal as lastTargetOrdinal } from '../src/databases/postgres/lease.ts';
 import { openSource } from '../src/databases/sqlite/connection.ts';
-import { readControl as readSourceControl } from '../src/databases/sqlite/control.ts';
+import {
+  lastOrdinal as lastSourceOrdinal,
+  readControl as readSourceControl,
+} from '../src/databases/sqlite/control.ts';
 import { backUp } from '../src/engine/backup.ts';
-import { beginMigration } from '../src/engine/begin.ts';
+import { beginMigration, undoUnknownBegin } from '../src/engine/begin.ts';
 import { copyTables } from '../src/engine/copy.ts';
 import { cutOver } from '../src/engine/cutover.ts';
 import type { Endpoints } from '../src/engine/endpoints.ts';
@@ -36,7 +41,7 @@ import { awaitCatchUp, verifyRecent, verifyStep } from '../src/engine/verify-ste
 import { verifyDatabases } from '../src/engine/verify.ts';
 import { parseMigrationInput, parseRollbackInput, parseVerifyInput } from '../src/input.ts';
 import type { SearchAttributeName } from '../src/search-attributes.ts';
-import { leaseOf, run, runWhole, type ActivityDependencies, type Step } from './context.ts';
+import { leaseOf, ordinalAfter, run, runWhole, type ActivityDependencies, type Step } from './context.ts';
 
 /** What the control rows say of a migration whose workflow may be gone. */
 export interface FoundMigration {
@@ -90,11 +95,18 @@ export function createActivities(dependencies: ActivityDependencies) {
       // A workflow that began before there were overrides gives none.
       overrides: MigrationInput['overrides'] = {},
     ): Promise<PlanSummary> =>
-      run(async () => {
+      run(async ({ signal }) => {
         const endpoints = endpointsOf(step);
-        const plan = await planSource(endpoints, step.migration, { policies, overrides });
-        if (plan.blockers.length === 0) await beginMigration(endpoints, step.migration, plan);
-        return summarise(plan);
+        try {
+          const plan = await planSource(endpoints, step.migration, { policies, overrides });
+          // A workflow that is gone would never undo it.
+          signal.throwIfAborted();
+          if (plan.blockers.length === 0) await beginMigration(endpoints, step.migration, plan);
+          return summarise(plan);
+        } catch (error) {
+          if (Context.current().info.attempt > 1) await undoUnknown(endpoints, step.migration, error);
+          throw error;
+        }
       }, 'first'),
 
     backUpSource: (step: Step): Promise<{ path: string; bytes: number }> =>
@@ -201,6 +213,18 @@ export function createActivities(dependencies: ActivityDependencies) {
   };
 }
 
+/** An attempt before this one may have begun and died before it told so. */
+async function undoUnknown(endpoints: Endpoints, migration: string, reason: unknown): Promise<void> {
+  try {
+    await undoUnknownBegin(endpoints, migration);
+  } catch (error) {
+    // Not one of our own errors, so that the step is repeated until nothing is left.
+    throw new Error(`${messageOf(reason)}; and what an attempt before may have begun is not removed yet`, {
+      cause: error,
+    });
+  }
+}
+
 export type Activities = ReturnType<typeof createActivities>;
 
 async function planOf(endpoints: Endpoints): Promise<Plan> {
@@ -228,8 +252,11 @@ async function findMigration(endpoints: Endpoints): Promise<FoundMigration> {
         );
       }
       const epoch = Math.max(source?.epoch ?? 0, target?.epoch ?? 0);
-      // Seconds since 1970 exceed every step number that a workflow has counted to.
-      return { migration, epoch, ordinal: Math.floor(Date.now() / 1_000) };
+      const last = Math.max(
+        source === null ? 0 : lastSourceOrdinal(db),
+        target === null ? 0 : await lastTargetOrdinal(client),
+      );
+      return { migration, epoch, ordinal: ordinalAfter(last) };
     } finally {
       await client.end();
     }

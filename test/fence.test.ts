@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import { DEFAULT_INPUT, type TablePlan } from '../src/contract.ts';
+import { takeLease, type TargetLease } from '../src/databases/postgres/lease.ts';
 import { fenceTarget } from '../src/engine/rollback.ts';
 import { installFence } from '../src/databases/sqlite/capture.ts';
 import { CONTROL_TABLE, createControl, NOW_MS, readControl } from '../src/databases/sqlite/control.ts';
@@ -49,6 +50,12 @@ describe("PostgreSQL's fence", () => {
     await migration.dispose();
   });
 
+  async function holding(owner: pg.Client): Promise<TargetLease> {
+    const lease = migration.lease('replay');
+    await takeLease(owner, lease);
+    return lease;
+  }
+
   it('refuses the application before the cutover', async () => {
     await expect(control.query(`INSERT INTO t (v) VALUES ('early')`)).rejects.toMatchObject({
       code: SQLSTATE_FENCED,
@@ -91,7 +98,7 @@ describe("PostgreSQL's fence", () => {
       await open.query(`BEGIN ISOLATION LEVEL ${level}`);
       await seen.query(`BEGIN ISOLATION LEVEL ${level}`);
       await seen.query(`SELECT * FROM crossfade.router_state()`);
-      await fenceTarget(control, migration.epoch, 'test', 60_000);
+      await fenceTarget(control, await holding(control), 'test', 60_000);
       for (const connection of [open, seen]) {
         await connection.query(statement).then(
           () => survivors.push(statement),
@@ -112,7 +119,7 @@ describe("PostgreSQL's fence", () => {
   });
 
   it('refuses sessions that act as replicas or claim a lease, and lets no one pass by a missing row', async () => {
-    await fenceTarget(control, migration.epoch, 'test', 60_000);
+    await fenceTarget(control, await holding(control), 'test', 60_000);
     const session = await client();
     await session.query(`SET session_replication_role = replica; SET ${LEASE_SETTING} = 'someone'`);
     await expect(session.query(`DELETE FROM t`)).rejects.toMatchObject({ code: SQLSTATE_FENCED });
@@ -128,10 +135,12 @@ describe("PostgreSQL's fence", () => {
     const writer = await client();
     await writer.query('BEGIN');
     await writer.query(`INSERT INTO t (v) VALUES ('under way')`);
-    await expect(fenceTarget(control, migration.epoch, 'test', 300)).rejects.toMatchObject({ code: '55P03' });
+    await expect(fenceTarget(control, await holding(control), 'test', 300)).rejects.toMatchObject({
+      code: '55P03',
+    });
     // The state before: the writer and everyone else go on.
     await control.query(`INSERT INTO t (v) VALUES ('meanwhile')`);
-    const fencing = fenceTarget(control, migration.epoch, 'test', 60_000);
+    const fencing = fenceTarget(control, await holding(control), 'test', 60_000);
     await writer.query(`INSERT INTO t (v) VALUES ('still allowed')`);
     await writer.query('COMMIT');
     await fencing;
@@ -165,7 +174,7 @@ describe("PostgreSQL's fence", () => {
       let before = 0;
       for (let fences = 0; fences < 8; fences++) {
         while (accepted < before + 20) await sleep(1);
-        await fenceTarget(control, migration.epoch, 'test', 60_000);
+        await fenceTarget(control, await holding(control), 'test', 60_000);
         const first = await count();
         await sleep(random.below(30));
         expect(await count()).toBe(first);
@@ -181,7 +190,7 @@ describe("PostgreSQL's fence", () => {
 
   it('lifts itself at its deadline, and not before', async () => {
     const started = performance.now();
-    await fenceTarget(control, migration.epoch, 'test', 400);
+    await fenceTarget(control, await holding(control), 'test', 400);
     for (;;) {
       try {
         await control.query(`INSERT INTO t (v) VALUES ('lifted')`);

@@ -386,8 +386,8 @@ describe('moving the writes back', () => {
       reason: expect.stringContaining('moved back to the source before'),
     });
     const db = openSource(migration.endpoints.sourcePath, 'write');
-    expect(openAgain(db, 3)).toBe(true);
-    expect(openAgain(db, 4)).toBe(false);
+    expect(openAgain(db, migration.name, 3)).toBe(true);
+    expect(openAgain(db, migration.name, 4)).toBe(false);
     db.close();
     migration.app.exec(`UPDATE t SET v = 'goes on' WHERE id = 2`);
     expect(readControl(migration.app)).toMatchObject({ state: 'open', epoch: 3 });

@@ -315,8 +315,10 @@ class Migration {
     run.status.reason = reason;
     await CancellationScope.nonCancellable(async () => {
       await this.replay?.stop();
-      // Nothing was created where the very first step refused.
-      const begun = run.status.plan !== undefined && run.status.plan.blockerCount === 0;
+      const { plan } = run.status;
+      // Nothing was created where the very first step refused. Where it was called off, it may have got through untold.
+      const begun =
+        plan === undefined ? isCancellation(error) && patched('unknown-begin') : plan.blockerCount === 0;
       const steps = begun ? this.compensations : [];
       await rollBack(run, steps, { control: this.control, switching: this.switching }, reason, this.input);
     });

@@ -1,5 +1,7 @@
 /** A consistent copy of the source as a file, made while the application writes. */
-import { existsSync, renameSync, rmSync, statSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { CrossfadeError, messageOf } from '../errors.ts';
@@ -23,8 +25,9 @@ export async function backUp(
 ): Promise<{ path: string; bytes: number }> {
   const path = backupPathOf(sourcePath, migration);
   if (existsSync(path)) return { path, bytes: statSync(path).size };
-  const partial = `${path}.partial`;
-  rmSync(partial, { force: true });
+  // A name of its own: a stale attempt that wakes up must not pass another one's half-written file off as complete.
+  const partial = `${path}.${randomUUID()}.partial`;
+  removePartial(path);
   const thread = new Worker(new URL('./backup-thread.js', import.meta.url), {
     workerData: { sourcePath, backupPath: partial },
   });
@@ -47,5 +50,14 @@ export async function backUp(
   } finally {
     signal.removeEventListener('abort', stop);
     clearInterval(timer);
+  }
+}
+
+/** What attempts left that were killed. */
+function removePartial(path: string): void {
+  const folder = dirname(path);
+  for (const name of readdirSync(folder)) {
+    if (name.startsWith(`${basename(path)}.`) && name.endsWith('.partial'))
+      rmSync(join(folder, name), { force: true });
   }
 }

@@ -1,4 +1,5 @@
 /** Begin: checks that both databases are free for this migration and creates the control rows. */
+import type Database from 'better-sqlite3';
 import type pg from 'pg';
 import type { Plan } from '../contract.ts';
 import { CrossfadeError } from '../errors.ts';
@@ -6,7 +7,7 @@ import { connectTarget, describeTarget } from '../databases/postgres/connection.
 import { CONTROL_SQL, readControl as readTargetControl } from '../databases/postgres/control.ts';
 import { removeAll } from '../databases/sqlite/capture.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
-import { createControl, readControl as readSourceControl } from '../databases/sqlite/control.ts';
+import { createControl, lastOrdinal, readControl as readSourceControl } from '../databases/sqlite/control.ts';
 import { logHead, type LogHead } from '../databases/sqlite/log.ts';
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
 import type { SourceControlRow } from '../protocol.ts';
@@ -110,13 +111,43 @@ export async function beginMigration(endpoints: Endpoints, migration: string, pl
     try {
       await createTargetControl(endpoints, migration, plan, head);
     } catch (error) {
-      // Nothing is captured yet, so a beginning that failed leaves no trace in the source.
-      await writeTransaction(db, () => removeAll(db));
+      await writeTransaction(db, () => undoBegin(db, migration));
       throw error;
     }
   } finally {
     db.close();
   }
+}
+
+/**
+ * Removes what an earlier attempt to begin left in either database, provided that no step has gone on from it.
+ * @throws the drivers' errors, where that is not known to be done
+ */
+export async function undoUnknownBegin(endpoints: Endpoints, migration: string): Promise<void> {
+  const db = openSource(endpoints.sourcePath, 'write');
+  try {
+    await writeTransaction(db, () => undoBegin(db, migration));
+  } finally {
+    db.close();
+  }
+  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade begin' });
+  try {
+    await client.query('BEGIN');
+    if ((await readTargetControl(client, 'FOR UPDATE'))?.migration !== migration) return;
+    const taken = await client.query('SELECT 1 FROM crossfade.lease WHERE ordinal > 0');
+    if (taken.rowCount === 0) await client.query('DROP SCHEMA crossfade CASCADE; COMMIT');
+  } finally {
+    await client.end();
+  }
+}
+
+/**
+ * A beginning that failed leaves no trace in the source. Where this attempt slept while another one began and went on,
+ * a lease was taken, and the row is that one's.
+ */
+function undoBegin(db: Database.Database, migration: string): void {
+  const control = readSourceControl(db);
+  if (control?.migration === migration && control.state === 'open' && lastOrdinal(db) === 0) removeAll(db);
 }
 
 async function createTargetControl(

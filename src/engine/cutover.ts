@@ -45,6 +45,8 @@ const CATCH_UP_MS = 5 * 60_000;
 const SHORT_STEP_SHARE = 0.05;
 /** The drain may use this share of the pause; the rest is for the checks and the commit point. */
 const DRAIN_SHARE = 0.6;
+/** Nobody takes writes until the target is open: where an answer is lost on its way, the next attempt must not wait. */
+const OPENING = { applicationName: 'crossfade open', answerMs: 5_000 };
 
 interface MovedRow {
   state: string;
@@ -181,7 +183,7 @@ class Cutover {
     // The reverse path is proved before anyone depends on it: capture in place and its log writable, source writable.
     await leased(client, lease, replayer.plan.tables.flatMap(installCaptureSql));
     await client.query('BEGIN; INSERT INTO crossfade.log (table_id, key) VALUES (0, NULL); ROLLBACK');
-    await advanceSequences(client, replayer.plan, this.handedOut());
+    await advanceSequences(client, lease, replayer.plan, this.handedOut());
     await leased(client, lease, [
       `UPDATE crossfade.control SET open_hash = encode(sha256(convert_to('${this.token}', 'UTF8')), 'hex')
         WHERE id = 1 AND state = 'standby' AND epoch = ${lease.epoch}`,
@@ -218,7 +220,8 @@ class Cutover {
     if ((await readQuarantine(this.replayer.applier.client, 1)).length > 0) {
       throw this.returned('a row that changed last has no exact form on the target and is in quarantine');
     }
-    await advanceSequences(this.replayer.applier.client, this.replayer.plan, this.handedOut());
+    const { client, lease } = this.replayer.applier;
+    await advanceSequences(client, lease, this.replayer.plan, this.handedOut());
   }
 
   /** Step 5, the commit point: one compare-and-swap, where everything that was checked is still so. */
@@ -345,7 +348,7 @@ function readRow(db: Database.Database, maxPauseMs: number): MovedRow {
 /** Opens the target where the source's row says that it has moved; nothing happens where the target is past that. */
 export async function rollForward(endpoints: Endpoints, db: Database.Database): Promise<void> {
   const row = readRow(db, 0);
-  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade open' });
+  const client = await connectTarget(endpoints.targetUrl, OPENING);
   try {
     const target = await readTargetControl(client);
     if (target !== null && target.epoch >= row.epoch) return;
@@ -357,7 +360,7 @@ export async function rollForward(endpoints: Endpoints, db: Database.Database): 
 
 /** Step 6, repeated until it is known to have happened: nobody else can be primary any more. */
 async function openTarget(endpoints: Endpoints, epoch: number, token: string): Promise<void> {
-  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade open' });
+  const client = await connectTarget(endpoints.targetUrl, OPENING);
   try {
     const { rows } = await client.query<{ open: boolean }>('SELECT crossfade.open_target($1, $2) AS open', [
       epoch,

@@ -5,23 +5,28 @@ import type { TablePlan } from '../contract.ts';
 import { CrossfadeError, driverCode } from '../errors.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import { dropGuardsSql } from '../databases/postgres/ddl.ts';
+import { takeLease, type TargetLease } from '../databases/postgres/lease.ts';
 import { removeTriggersSql } from '../databases/postgres/triggers.ts';
 import { removeAll } from '../databases/sqlite/capture.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import {
   hasControl,
+  holdOrTakeLease,
   LEASE_TABLE,
   LOG_TABLE,
+  proveMigration,
   readControl,
   resumeTriggers,
   SUSPENDED_TABLE,
 } from '../databases/sqlite/control.ts';
+import { hasLog } from '../databases/sqlite/log.ts';
 import { NUMBERING_TABLE } from '../databases/sqlite/numbering.ts';
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
 import type { Endpoints } from './endpoints.ts';
 import { ReverseReplayer } from './reverse.ts';
 import type { SourceLease } from './source-control.ts';
 import { readPlan } from './store.ts';
+import { leased } from './target-schema.ts';
 
 /** How long the last catching up may take: the target keeps taking writes, so it has no end of its own. */
 const CATCH_UP_MS = 60_000;
@@ -39,29 +44,37 @@ export async function finishMigration(
   lease: SourceLease,
   source: 'fenced' | 'free',
 ): Promise<void> {
+  const targetLease: TargetLease = { ...lease, role: 'replay' };
   const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade finish' });
   try {
-    if (!(await isFinished(client))) {
+    if (await isFinished(client)) await takeLease(client, targetLease);
+    else {
       await drainReverse(endpoints, lease);
-      // From here on nothing goes back, so the capture that is removed next cannot be missed by a rollback.
-      const { rowCount } = await client.query(
-        `UPDATE crossfade.control SET finished_at = clock_timestamp() WHERE id = 1 AND state = 'open' AND epoch = $1`,
-        [lease.epoch],
-      );
-      if (rowCount !== 1) {
-        throw new CrossfadeError(
-          'OutcomeUnknown',
-          `target: it is not primary in epoch ${lease.epoch} any more, so the migration cannot finish`,
-        );
-      }
+      await setFinished(client, targetLease);
     }
     const plan = await readPlan(client);
-    for (const table of plan.tables) await leaveTable(client, table);
-    await client.query('TRUNCATE crossfade.log');
+    for (const table of plan.tables) await leaveTable(client, targetLease, table);
+    await leased(client, targetLease, ['TRUNCATE crossfade.log']);
   } finally {
     await client.end();
   }
-  await leaveSource(endpoints, source);
+  await leaveSource(endpoints, lease, source);
+}
+
+/**
+ * From here on nothing goes back, so the capture that is removed next cannot be missed by a rollback. A fence that a
+ * rollback left, and whose deadline has passed, is none; within its deadline that rollback may still commit.
+ */
+async function setFinished(client: pg.Client, lease: TargetLease): Promise<void> {
+  await leased(client, lease, [
+    `UPDATE crossfade.control SET finished_at = clock_timestamp(), state = 'open', fence_token = NULL, deadline = NULL
+      WHERE id = 1 AND epoch = ${lease.epoch} AND (state = 'open' OR state = 'fencing' AND clock_timestamp() >= deadline)`,
+  ]);
+  if (await isFinished(client)) return;
+  throw new CrossfadeError(
+    'OutcomeUnknown',
+    `target: it is not primary in epoch ${lease.epoch} any more, so the migration cannot finish`,
+  );
 }
 
 async function isFinished(client: pg.Client): Promise<boolean> {
@@ -75,16 +88,14 @@ async function isFinished(client: pg.Client): Promise<boolean> {
  * Removes triggers and guards, one table at a time and not waiting long for its lock, behind which the application's
  * statements would queue.
  */
-async function leaveTable(client: pg.Client, table: TablePlan): Promise<void> {
+async function leaveTable(client: pg.Client, lease: TargetLease, table: TablePlan): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
-      await client.query(
-        [
-          `SET LOCAL lock_timeout = '${DDL_LOCK_TIMEOUT}'`,
-          ...removeTriggersSql(table),
-          ...dropGuardsSql(table),
-        ].join(';\n'),
-      );
+      await leased(client, lease, [
+        `SET LOCAL lock_timeout = '${DDL_LOCK_TIMEOUT}'`,
+        ...removeTriggersSql(table),
+        ...dropGuardsSql(table),
+      ]);
       return;
     } catch (error) {
       // 55P03 lock not available, 40P01 deadlock.
@@ -103,10 +114,20 @@ async function drainReverse(endpoints: Endpoints, lease: SourceLease): Promise<v
   }
 }
 
-async function leaveSource(endpoints: Endpoints, source: 'fenced' | 'free'): Promise<void> {
+async function leaveSource(
+  endpoints: Endpoints,
+  lease: SourceLease,
+  source: 'fenced' | 'free',
+): Promise<void> {
   const db = openSource(endpoints.sourcePath, 'write');
   try {
     await writeTransaction(db, () => {
+      const control = readControl(db);
+      // An earlier attempt has removed everything.
+      if (control === null) return;
+      proveMigration(lease, control.migration, `source ${db.name}`);
+      // The leases go with the change log; what is left for a later attempt is the marker.
+      if (hasLog(db)) holdOrTakeLease(db, lease);
       if (source === 'free') {
         removeAll(db);
         return;
@@ -128,19 +149,20 @@ export async function cleanSource(endpoints: Endpoints, migration: string): Prom
   if (!existsSync(endpoints.sourcePath)) return 'source: the file is gone, nothing to remove';
   const db = openSource(endpoints.sourcePath, 'write');
   try {
-    if (!hasControl(db)) return 'source: nothing of ours was there';
-    if (readControl(db)?.migration !== migration) return 'source: belongs to another migration, left alone';
-    await writeTransaction(db, () => {
+    // One transaction: by the time that a stale attempt wakes up, the next migration may have begun here.
+    return await writeTransaction(db, () => {
+      if (!hasControl(db)) return 'source: nothing of ours was there';
       const control = readControl(db);
-      if (control?.state === 'moved') {
+      if (control?.migration !== migration) return 'source: belongs to another migration, left alone';
+      if (control.state === 'moved') {
         throw new CrossfadeError(
           'OutcomeUnknown',
           `source ${db.name} is not primary: move the writes back first`,
         );
       }
       removeAll(db);
+      return 'source: capture triggers, fence, change log and control row removed';
     });
-    return 'source: capture triggers, fence, change log and control row removed';
   } finally {
     db.close();
   }

@@ -19,7 +19,14 @@ import {
 } from '../databases/postgres/lease.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { proveEncoder } from '../databases/sqlite/encode.ts';
-import { batchEnd, ChangedKeys, logHead, proveAnchor, type LogHead } from '../databases/sqlite/log.ts';
+import {
+  batchEnd,
+  ChangedKeys,
+  logHead,
+  proveAnchor,
+  proveReach,
+  type LogHead,
+} from '../databases/sqlite/log.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
 import { numberingOf } from '../databases/sqlite/numbering.ts';
 import { openSnapshot, readSlice } from './batch.ts';
@@ -259,6 +266,8 @@ export class Replayer {
     if (this.hasNumbered) await namedNumbering(this.db, this.db.name);
     const close = openSnapshot(this.db);
     try {
+      // A table that is taken up begins before the checkpoint, where the log may have been cut by its cap.
+      proveReach(this.db, from);
       const renumbered = this.renumbered(tables);
       const replaced = new Set(renumbered.map((table) => table.id));
       let end = batchEnd(this.db, from, limit);

@@ -19,8 +19,15 @@ import {
   type TargetLease,
 } from '../databases/postgres/lease.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
-import { takeLease } from '../databases/sqlite/control.ts';
-import { batchTokens, continues, Receiver, type Refused } from '../databases/sqlite/receive.ts';
+import { installFence, unfencedTables } from '../databases/sqlite/capture.ts';
+import { holdLease, takeLease } from '../databases/sqlite/control.ts';
+import {
+  batchTokens,
+  continues,
+  forgetBatches,
+  Receiver,
+  type Refused,
+} from '../databases/sqlite/receive.ts';
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
 import type { Endpoints } from './endpoints.ts';
 import { quarantineFigures, type QuarantineFigures } from './quarantine.ts';
@@ -54,10 +61,12 @@ export class ReverseReplayer {
   applied = 0;
 
   /** In the source, for what is applied; and in the target, for what is consumed. */
-  private readonly lease: SourceLease;
-  private readonly targetLease: TargetLease;
+  readonly lease: SourceLease;
+  readonly targetLease: TargetLease;
   private readonly receiver: Receiver;
   private readonly tables: Map<number, TablePlan>;
+  /** The source's schema version for which its fence is known to be whole. */
+  private fencedAt: unknown;
 
   private constructor(
     db: Database.Database,
@@ -135,9 +144,27 @@ export class ReverseReplayer {
     return quarantineFigures(this.client, this.plan.tables);
   }
 
-  /** Has tables compared in full that lost their capture. @returns their names */
-  mend(): Promise<string[]> {
+  /** Has tables compared in full that lost their capture, or their fence. @returns the names of the former */
+  async mend(): Promise<string[]> {
+    await this.mendFence();
     return mendCapture(this.client, this.targetLease, this.plan);
+  }
+
+  /**
+   * DDL cannot be fenced: a table that was rebuilt on the source takes writes, although it is not primary. It is
+   * fenced again, and a batch that neither side knows has everything compared.
+   */
+  private async mendFence(): Promise<void> {
+    const version = this.db.pragma('schema_version', { simple: true });
+    if (version === this.fencedAt) return;
+    if (unfencedTables(this.db, this.plan.tables).length > 0) {
+      await writeTransaction(this.db, () => {
+        holdLease(this.db, this.lease);
+        installFence(this.db, unfencedTables(this.db, this.plan.tables));
+        forgetBatches(this.db);
+      });
+    }
+    this.fencedAt = this.db.pragma('schema_version', { simple: true });
   }
 
   /** Changes not yet applied, and the age of the oldest in ms is not known to the log; this is their number. */

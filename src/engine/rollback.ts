@@ -5,15 +5,22 @@
 import { randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import type { CutoverReport } from '../contract.ts';
-import { CrossfadeError, messageOf } from '../errors.ts';
+import { CrossfadeError, messageOf, type ErrorCode } from '../errors.ts';
 import { readQuarantine } from '../databases/postgres/apply.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import { readControl as readTargetControl } from '../databases/postgres/control.ts';
+import { holdLeaseSql, leaseError, type TargetLease } from '../databases/postgres/lease.ts';
 import { nameOnTarget, targetTable } from '../databases/postgres/names.ts';
 import { FENCE_LOCK_KEY, type SourceControlRow } from '../protocol.ts';
 import { schemaFingerprint } from '../databases/sqlite/fingerprint.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
-import { openAgain, readControl as readSourceControl, takeLease } from '../databases/sqlite/control.ts';
+import {
+  holdLease,
+  openAgain,
+  proveMigration,
+  readControl as readSourceControl,
+  takeLease,
+} from '../databases/sqlite/control.ts';
 import { retryBusy, writeTransaction } from '../databases/sqlite/transaction.ts';
 import { liftFence as liftSourceFence, rollForward } from './cutover.ts';
 import type { Endpoints } from './endpoints.ts';
@@ -24,6 +31,10 @@ import { targetFault } from './target-watch.ts';
 
 /** How long reverse replay may take to catch up before the fence; nobody waits for it. */
 const CATCH_UP_MS = 5 * 60_000;
+/** The rows that decide are read and changed by statements that are answered at once. */
+const DECIDING = { applicationName: 'crossfade rollback', answerMs: 5_000 };
+/** A target that says nothing about this migration's writes. */
+const UNTOLD: ErrorCode[] = ['TargetUnreachable', 'NoMigration', 'MigrationExists'];
 
 export interface WritesBackOptions {
   endpoints: Endpoints;
@@ -41,6 +52,7 @@ export async function moveWritesBack(options: WritesBackOptions): Promise<Cutove
   const { endpoints } = options;
   const source = await sourceOrMoved(options);
   if (source?.state !== 'moved') {
+    await proveNotRestored(options, source);
     const epoch = source?.epoch ?? options.lease.epoch;
     const reason =
       epoch > options.lease.epoch
@@ -48,7 +60,7 @@ export async function moveWritesBack(options: WritesBackOptions): Promise<Cutove
         : 'the writes never left the source';
     return { outcome: 'moved', epoch, pauseMs: 0, drained: 0, reason };
   }
-  const before = await targetRow(endpoints);
+  const before = await targetRow(options);
   if (before.finished) {
     throw new CrossfadeError(
       'RollbackImpossible',
@@ -57,7 +69,7 @@ export async function moveWritesBack(options: WritesBackOptions): Promise<Cutove
     );
   }
   if (before.state === 'moved') {
-    await openSourceAgain(endpoints, before.epoch);
+    await openSourceAgain(options, before.epoch);
     return { outcome: 'moved', epoch: before.epoch, pauseMs: 0, drained: 0 };
   }
   // The row says in which epoch the target is primary; a caller whose cutover ended unknown may not know.
@@ -80,6 +92,7 @@ async function sourceOrMoved({ endpoints, lease }: WritesBackOptions): Promise<S
   try {
     const row = await writeTransaction(db, () => {
       const found = readSourceControl(db);
+      proveMigration(lease, found?.migration, `source ${db.name}`);
       if (found === null || found.state === 'moved') return found;
       takeLease(db, { ...lease, role: 'control', epoch: found.epoch });
       liftSourceFence(db, found.epoch);
@@ -90,6 +103,28 @@ async function sourceOrMoved({ endpoints, lease }: WritesBackOptions): Promise<S
   } finally {
     db.close();
   }
+}
+
+/**
+ * A source that was put back to a time before the cutover says that it is primary; the target, which nobody but that
+ * source's moved row can have opened, knows better. Nothing can be concluded from a target that does not answer.
+ * @throws CrossfadeError LogDiscontinuity
+ */
+async function proveNotRestored(options: WritesBackOptions, source: SourceControlRow | null): Promise<void> {
+  let target: Awaited<ReturnType<typeof targetRow>>;
+  try {
+    target = await targetRow(options);
+  } catch (error) {
+    if (!(error instanceof CrossfadeError) || UNTOLD.includes(error.code)) return;
+    throw error;
+  }
+  const opened = ['open', 'fencing'].includes(target.state) && target.epoch > (source?.epoch ?? 0);
+  if (!opened || target.finished) return;
+  throw new CrossfadeError(
+    'LogDiscontinuity',
+    `source ${options.endpoints.sourcePath} is from before the cutover, but the target is primary (epoch ${target.epoch}): ` +
+      'the file was restored or replaced; put the newer file back, then roll back again',
+  );
 }
 
 async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): Promise<CutoverReport> {
@@ -121,7 +156,7 @@ async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): 
   const fencedAt = performance.now();
   let moved: boolean;
   try {
-    await fenceTarget(client, lease.epoch, token, maxPauseMs);
+    await fenceTarget(client, replayer.targetLease, token, maxPauseMs);
     while ((await replayer.step()) > 0) {
       if (performance.now() - fencedAt > maxPauseMs)
         throw new Error(`the drain did not end within ${maxPauseMs} ms`);
@@ -129,18 +164,18 @@ async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): 
     const late = await refusedRow(replayer);
     if (late !== null) throw new Error(late);
     await advanceSourceSequences(replayer);
-    moved = await commit(replayer, lease.epoch, token);
+    moved = await commit(replayer, token);
     if (!moved) throw new Error('a write was accepted before the commit point, or the fence had lifted');
   } catch (error) {
     // The reply of a commit may be lost: the row tells, by the epoch.
-    const row = await targetRow(endpoints);
+    const row = await targetRow(options);
     moved = row.state === 'moved' && row.epoch === lease.epoch + 1;
     if (!moved) {
       await liftFence(endpoints, lease.epoch, token);
       return { ...returned(messageOf(error)), pauseMs: Math.round(performance.now() - fencedAt) };
     }
   }
-  await openSourceAgain(endpoints, lease.epoch + 1);
+  await openSourceAgain(options, lease.epoch + 1);
   return {
     outcome: 'moved',
     epoch: lease.epoch + 1,
@@ -158,14 +193,15 @@ async function refusedRow({ client, plan }: ReverseReplayer): Promise<string | n
 
 /**
  * Waits for every write transaction that has passed the fence's trigger, and keeps out the next.
- * @throws Error where the target is not open in this epoch; pg.DatabaseError 55P03 where writers hold on too long
+ * @throws CrossfadeError LeaseLost; Error where the target is not open in this epoch; pg.DatabaseError 55P03 where writers hold on too long
  */
 export async function fenceTarget(
   client: pg.Client,
-  epoch: number,
+  lease: TargetLease,
   token: string,
   maxPauseMs: number,
 ): Promise<void> {
+  const { epoch } = lease;
   await client.query('BEGIN');
   try {
     await client.query(`SELECT set_config('lock_timeout', $1, true)`, [`${Math.ceil(maxPauseMs / 2)}ms`]);
@@ -177,10 +213,11 @@ export async function fenceTarget(
       [token, maxPauseMs, epoch],
     );
     if (fenced.rowCount !== 1) throw new Error(`the target is not open in epoch ${epoch}`);
+    await client.query(holdLeaseSql(lease));
     await client.query('COMMIT');
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);
-    throw error;
+    throw leaseError(error);
   }
 }
 
@@ -188,7 +225,7 @@ export async function fenceTarget(
  * The commit point. Under the exclusive lock no writer is under way, the deadline has not passed, so none was let in
  * since the fence, and an empty log says that everything before it is applied.
  */
-async function commit({ client, plan }: ReverseReplayer, epoch: number, token: string): Promise<boolean> {
+async function commit({ client, plan, targetLease }: ReverseReplayer, token: string): Promise<boolean> {
   await client.query('BEGIN');
   try {
     await client.query(`SELECT pg_advisory_xact_lock(${FENCE_LOCK_KEY})`);
@@ -199,18 +236,19 @@ async function commit({ client, plan }: ReverseReplayer, epoch: number, token: s
       `UPDATE crossfade.control SET state = 'moved', epoch = epoch + 1, fence_token = NULL
         WHERE id = 1 AND state = 'fencing' AND fence_token = $1 AND epoch = $2 AND clock_timestamp() < deadline
           AND finished_at IS NULL AND NOT EXISTS (SELECT 1 FROM crossfade.log)`,
-      [token, epoch],
+      [token, targetLease.epoch],
     );
+    await client.query(holdLeaseSql(targetLease));
     await client.query('COMMIT');
     return moved.rowCount === 1;
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);
-    throw error;
+    throw leaseError(error);
   }
 }
 
 async function liftFence(endpoints: Endpoints, epoch: number, token: string): Promise<void> {
-  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade rollback' });
+  const client = await connectTarget(endpoints.targetUrl, DECIDING);
   try {
     await client.query(
       `UPDATE crossfade.control SET state = 'open', fence_token = NULL, deadline = NULL
@@ -222,13 +260,15 @@ async function liftFence(endpoints: Endpoints, epoch: number, token: string): Pr
   }
 }
 
-async function openSourceAgain(endpoints: Endpoints, epoch: number): Promise<void> {
+async function openSourceAgain({ endpoints, lease }: WritesBackOptions, epoch: number): Promise<void> {
   const db = openSource(endpoints.sourcePath, 'write');
   try {
     const row = readSourceControl(db);
     // No row: an earlier attempt opened the source and has already removed everything of ours.
-    if (row === null || (row.state !== 'moved' && row.epoch >= epoch)) return;
-    if (!(await retryBusy(db, () => openAgain(db, epoch)))) {
+    if (row === null) return;
+    proveMigration(lease, row.migration, `source ${db.name}`);
+    if (row.state !== 'moved' && row.epoch >= epoch) return;
+    if (!(await retryBusy(db, () => openAgain(db, row.migration, epoch)))) {
       throw new CrossfadeError(
         'OutcomeUnknown',
         `source ${db.name} does not open with epoch ${epoch}; its control row was changed`,
@@ -255,17 +295,22 @@ async function advanceSourceSequences(replayer: ReverseReplayer): Promise<void> 
   }
   if (handedOut.size === 0) return;
   await writeTransaction(db, () => {
+    holdLease(db, replayer.lease);
     const raise = db.prepare('UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?');
     const add = db.prepare('INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)');
     for (const [name, last] of handedOut) if (raise.run(last, name).changes === 0) add.run(name, last);
   });
 }
 
-async function targetRow(endpoints: Endpoints): Promise<{ state: string; epoch: number; finished: boolean }> {
-  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade rollback' });
+async function targetRow({
+  endpoints,
+  lease,
+}: WritesBackOptions): Promise<{ state: string; epoch: number; finished: boolean }> {
+  const client = await connectTarget(endpoints.targetUrl, DECIDING);
   try {
     const row = await readTargetControl(client);
     if (row === null) throw new CrossfadeError('NoMigration', 'the target has no control row of a migration');
+    proveMigration(lease, row.migration, 'target');
     return row;
   } finally {
     await client.end();

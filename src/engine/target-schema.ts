@@ -23,7 +23,6 @@ import {
   takeLease,
   type TargetLease,
 } from '../databases/postgres/lease.ts';
-import { acceptsWrites } from '../protocol.ts';
 import type { Endpoints } from './endpoints.ts';
 import { noteBuiltSql, readPlan } from './store.ts';
 
@@ -102,13 +101,15 @@ export async function addForeignKeys(endpoints: Endpoints, lease: TargetLease): 
 /** Moves every sequence past the greatest id in the table and past what the source has handed out. */
 export async function advanceSequences(
   client: pg.Client,
+  lease: TargetLease,
   plan: Plan,
   handedOut: Map<string, bigint>,
 ): Promise<void> {
   const sql = plan.tables
     .filter((table) => table.columns.some((column) => column.identity))
     .map((table) => advanceSequenceSql(table, handedOut.get(table.name) ?? 0n));
-  if (sql.length > 0) await client.query(sql.join(';\n'));
+  // The lease before and after: a sequence does not go back with its transaction.
+  if (sql.length > 0) await leased(client, lease, [holdLeaseSql(lease), ...sql]);
 }
 
 /** Drops the tables of the plan and everything of ours, or leaves the tables and keeps them fenced. */
@@ -119,10 +120,13 @@ export async function leaveTarget(
 ): Promise<string> {
   const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade clean-up' });
   try {
-    const control = await readControl(client);
+    await client.query('BEGIN');
+    // The row stays locked to the end: by the time that a stale attempt wakes up, another migration's tables may be
+    // here, and even be the primary.
+    const control = await readControl(client, 'FOR UPDATE');
     if (control === null) return 'target: nothing of this migration was there';
     if (control.migration !== migration) return 'target: belongs to another migration, left alone';
-    if (acceptsWrites(control)) {
+    if (['open', 'fencing'].includes(control.state)) {
       throw new CrossfadeError(
         'OutcomeUnknown',
         'target: it is primary; move the writes back before it is dropped',
@@ -132,6 +136,7 @@ export async function leaveTarget(
     const plan = await readPlan(client);
     const drops = [...(plan.views ?? []).map(dropViewSql), ...plan.tables.map(dropTableSql)];
     await client.query([...drops, 'DROP SCHEMA crossfade CASCADE'].join(';\n'));
+    await client.query('COMMIT');
     return `target: ${plan.tables.length} tables and schema "crossfade" dropped`;
   } finally {
     await client.end();

@@ -125,7 +125,7 @@ export class Source {
     return (this.#readerControl ??= new SourceControl(this.adapter.reader)).look();
   }
 
-  openAgain(epoch: number): Promise<boolean> {
-    return this.adapter.exclusive((db) => openAgain(db, epoch));
+  openAgain(migration: string, epoch: number): Promise<boolean> {
+    return this.adapter.exclusive((db) => openAgain(db, migration, epoch));
   }
 }

@@ -135,7 +135,7 @@ export class Switchboard {
   async #roll(step: RollForward): Promise<void> {
     try {
       if (step.open === 'target') await this.#target?.open(step.epoch, step.token);
-      else await this.#source.openAgain(step.epoch);
+      else await this.#source.openAgain(step.migration, step.epoch);
       this.#rollFailure = '';
     } catch (error) {
       this.#lastError = error;

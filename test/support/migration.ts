@@ -39,7 +39,7 @@ export class TestMigration {
   plan!: Plan;
   epoch = 1;
   private ordinal = 0;
-  private readonly folder: string;
+  readonly folder: string;
   private readonly drop: () => Promise<void>;
 
   private constructor(folder: string, url: string, drop: () => Promise<void>, target: pg.Client) {

@@ -210,13 +210,16 @@ export async function hasControl(client: Queryable): Promise<boolean> {
   return rows[0]?.['present'] === true;
 }
 
-/** The control row; null where the schema or the row is missing. */
-export async function readControl(client: Queryable): Promise<TargetControlRow | null> {
+/** The control row; null where the schema or the row is missing. @param lock keeps it as it is to the end of the transaction */
+export async function readControl(
+  client: Queryable,
+  lock: '' | 'FOR UPDATE' = '',
+): Promise<TargetControlRow | null> {
   if (!(await hasControl(client))) return null;
   const { rows } = await client.query(
     `SELECT migration, epoch, state, fence_token, finished_at IS NOT NULL AS finished,
             extract(epoch FROM deadline - clock_timestamp()) * 1000 AS left_ms
-       FROM crossfade.control WHERE id = 1`,
+       FROM crossfade.control WHERE id = 1 ${lock}`,
   );
   const row = rows[0];
   if (row === undefined) return null;

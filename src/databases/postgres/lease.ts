@@ -43,6 +43,12 @@ export async function takeLease(client: pg.Client, lease: TargetLease): Promise<
   }
 }
 
+/** Ordinal of the latest owner of any lease. */
+export async function lastOrdinal(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ last: string }>('SELECT max(ordinal) AS last FROM crossfade.lease');
+  return Number(rows[0]?.last ?? 0);
+}
+
 /** First statement of a batch: lets it pass the fence and the reverse capture, for this transaction only. */
 export function passFenceSql(lease: TargetLease): string {
   return `SELECT set_config('${LEASE_SETTING}', ${literal(lease.holder)}, true)`;

@@ -276,14 +276,16 @@ export function dropCapture(db: Database.Database): void {
   );
 }
 
+const FENCED_EVENTS = ['INSERT', 'UPDATE', 'DELETE'];
+
 /**
  * The fence's triggers, created in the transaction that sets the control row to `fencing`: then no write pays for them
  * before, and as the newest triggers they run before any other.
  */
 export function installFence(db: Database.Database, tables: TablePlan[]): void {
   for (const table of tables) {
-    for (const event of ['INSERT', 'UPDATE', 'DELETE']) {
-      const name = `${SQLITE_PREFIX}${table.id}_fence_${event.toLowerCase()}`;
+    for (const event of FENCED_EVENTS) {
+      const name = fenceName(table, event);
       db.exec(`DROP TRIGGER IF EXISTS ${quoted(name)}`);
       db.exec(
         `CREATE TRIGGER ${quoted(name)} BEFORE ${event} ON ${quoted(table.name)} FOR EACH ROW BEGIN ` +
@@ -291,6 +293,21 @@ export function installFence(db: Database.Database, tables: TablePlan[]): void {
       );
     }
   }
+}
+
+/** Those of the tables in the file that DDL has robbed of a trigger of the fence. */
+export function unfencedTables(db: Database.Database, tables: TablePlan[]): TablePlan[] {
+  const present = new Set(ourTriggers(db).map(({ name }) => name));
+  const exists = db.prepare(`SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE`);
+  return tables.filter(
+    (table) =>
+      exists.get(table.name) !== undefined &&
+      FENCED_EVENTS.some((event) => !present.has(fenceName(table, event))),
+  );
+}
+
+function fenceName(table: TablePlan, event: string): string {
+  return `${SQLITE_PREFIX}${table.id}_fence_${event.toLowerCase()}`;
 }
 
 export function dropFence(db: Database.Database): void {

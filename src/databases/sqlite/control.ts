@@ -131,12 +131,27 @@ export function proveMigration(lease: Lease<string>, found: string | undefined, 
   );
 }
 
+/** Proves the lease, or takes it where this owner has not taken it yet. @throws CrossfadeError LeaseLost, MigrationExists */
+export function holdOrTakeLease(db: Database.Database, lease: Lease<SourceLeaseRole>): void {
+  if (!isHeld(db, lease)) takeLease(db, lease);
+}
+
 /** Proves, inside the caller's write transaction, that the lease is still held. Must run before its COMMIT. */
 export function holdLease(db: Database.Database, lease: Lease<SourceLeaseRole>): void {
+  if (!isHeld(db, lease)) throw leaseLost(lease);
+}
+
+function isHeld(db: Database.Database, lease: Lease<SourceLeaseRole>): boolean {
   const held = db
     .prepare(`SELECT 1 FROM ${LEASE_TABLE} WHERE role = ? AND epoch = ? AND holder = ?`)
     .get(lease.role, lease.epoch, lease.holder);
-  if (held === undefined) throw leaseLost(lease);
+  return held !== undefined;
+}
+
+/** Ordinal of the latest owner of any lease; 0 where no step has taken one since the control row was made. */
+export function lastOrdinal(db: Database.Database): number {
+  const present = db.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(LEASE_TABLE) !== undefined;
+  return present ? (db.prepare(`SELECT max(ordinal) FROM ${LEASE_TABLE}`).pluck().get() as number) : 0;
 }
 
 function leaseLost(lease: Lease<string>): CrossfadeError {
@@ -165,9 +180,11 @@ export function resumeTriggers(db: Database.Database): void {
  * Opens the source again after the target's row became moved(epoch), the end of a rollback. Idempotent; any worker or
  * router may call it. The application's suspended triggers come back, reads and writes involve the target no longer,
  * and every lease is revoked. One transaction of its own, durable when this returns.
+ * @param migration whose row was read: epochs recur from one migration of a file to the next, and a process that was
+ *   suspended in between must not open what a later migration has moved
  * @returns whether the source is open with this epoch now
  */
-export function openAgain(db: Database.Database, epoch: number): boolean {
+export function openAgain(db: Database.Database, migration: string, epoch: number): boolean {
   const synchronous = db.pragma('synchronous', { simple: true });
   // A commit that a power failure could undo would leave two databases that both say "moved".
   db.pragma('synchronous = FULL');
@@ -178,15 +195,15 @@ export function openAgain(db: Database.Database, epoch: number): boolean {
           .prepare(
             `UPDATE ${CONTROL_TABLE}
                 SET state = 'open', epoch = ?, fence_token = NULL, deadline = NULL, read_percent = 0, dual_writes = 0
-              WHERE id = 1 AND state = 'moved' AND epoch = ?`,
+              WHERE id = 1 AND state = 'moved' AND epoch = ? AND migration = ?`,
           )
-          .run(epoch, epoch - 1);
+          .run(epoch, epoch - 1, migration);
         if (opened.changes === 1) {
           resumeTriggers(db);
           db.prepare(`UPDATE ${LEASE_TABLE} SET epoch = ?, holder = ''`).run(epoch);
         }
         const row = readControl(db);
-        return row !== null && row.epoch === epoch && row.state !== 'moved';
+        return row !== null && row.migration === migration && row.epoch === epoch && row.state !== 'moved';
       })
       .immediate();
   } finally {

@@ -2,6 +2,7 @@
  * The source as receiver of changes from the target: rows are staged in temporary tables of the connection, which need
  * no lock, and then applied by SQL alone in one short write transaction.
  */
+import { randomBytes } from 'node:crypto';
 import type Database from 'better-sqlite3';
 import type { TablePlan } from '../../contract.ts';
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
@@ -32,6 +33,15 @@ export function batchTokens(db: Database.Database): BatchTokens | null {
 /** Does the source have exactly the batches that the target noted, or one more, whose note was lost or is on its way? */
 export function continues(source: BatchTokens | null, noted: string | null): boolean {
   return source !== null && (source.last === noted || source.before === noted);
+}
+
+/** Makes the file one that continues nothing, so that all of it is compared. Runs in the caller's write transaction. */
+export function forgetBatches(db: Database.Database): void {
+  const name = `none ${randomBytes(8).toString('hex')}`;
+  db.prepare(`UPDATE ${CONTROL_TABLE} SET reverse_token = ?, reverse_before = ? WHERE id = 1`).run(
+    name,
+    name,
+  );
 }
 
 /** A row that SQLite refused. */
