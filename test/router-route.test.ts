@@ -51,6 +51,12 @@ describe('the route', () => {
       { primary: 'source', accepts: true, readPercent: 0 },
     ],
     [
+      'a source that was put back to a time before the cutover',
+      source({}),
+      target({ state: 'open', epoch: 2 }),
+      { primary: 'target', accepts: true },
+    ],
+    [
       'migrating',
       source({}),
       target({}),

@@ -3,8 +3,10 @@ import type Database from 'better-sqlite3';
 import type { Progress } from '../contract.ts';
 import { CrossfadeError, driverCode } from '../errors.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
+import { cut } from '../databases/postgres/reach.ts';
 import type { TargetLease } from '../databases/postgres/lease.ts';
 import { openSource, SourceFile } from '../databases/sqlite/connection.ts';
+import { readControl } from '../databases/sqlite/control.ts';
 import { trimLog } from '../databases/sqlite/log.ts';
 import { isBusy, writeTransaction } from '../databases/sqlite/transaction.ts';
 import { pause, type Endpoints } from './endpoints.ts';
@@ -20,6 +22,8 @@ const POLL_MS = 10;
 const LOCKED_MS = 250;
 /** How often slower duties are done: the caught-up report, what other steps asked for, progress. */
 const DUTIES_MS = 1_000;
+/** A turn that takes longer is looked after. */
+const SILENCE_MS = 5_000;
 const TRIM_MS = 5_000;
 const TRIM_ROWS = 10_000;
 /** Reverse changes are looked for by a query, so a little less often. */
@@ -42,21 +46,44 @@ export async function replayLoop(options: LoopOptions, lease: TargetLease): Prom
   return untilSuperseded(options.endpoints, lease, async () => {
     const file = new SourceFile(options.endpoints.sourcePath);
     const replayer = await Replayer.open(options.endpoints, lease);
+    const turn = { at: performance.now() };
+    const watch = setInterval(() => void endIfTakenOver(options.endpoints, replayer, turn), SILENCE_MS);
     try {
-      await follow(options, replayer, file);
+      await follow(options, replayer, file, turn);
     } finally {
+      clearInterval(watch);
       await replayer.close();
     }
   });
 }
 
-async function follow(options: LoopOptions, replayer: Replayer, file: SourceFile): Promise<void> {
+/**
+ * A later owner ends our connection, but where the network lost it without a word we would wait for an answer for ever,
+ * and the workflow for us.
+ */
+async function endIfTakenOver(
+  endpoints: Endpoints,
+  { applier: { client, lease } }: Replayer,
+  turn: { at: number },
+): Promise<void> {
+  if (performance.now() - turn.at < SILENCE_MS) return;
+  // Where the server does not answer this question either, there is nothing to do yet.
+  if (await takenOver(endpoints, lease).catch(() => false)) cut(client);
+}
+
+async function follow(
+  options: LoopOptions,
+  replayer: Replayer,
+  file: SourceFile,
+  turn: { at: number },
+): Promise<void> {
   const watch = new SourceWatch(replayer.db, replayer.plan);
   const version = replayer.db.prepare('PRAGMA data_version').pluck();
   let seen: unknown;
   let dutiesAt = 0;
   let trimAt = performance.now() + TRIM_MS;
   while (!options.signal.aborted) {
+    turn.at = performance.now();
     const now = version.get();
     if (now !== seen) {
       watch.check();
@@ -133,13 +160,40 @@ async function trim(endpoints: Endpoints, replayer: Replayer): Promise<void> {
 export async function reverseLoop(options: LoopOptions, lease: SourceLease): Promise<LoopEnd> {
   return untilSuperseded(options.endpoints, null, async () => {
     const file = new SourceFile(options.endpoints.sourcePath);
-    const replayer = await ReverseReplayer.open(options.endpoints, lease);
     try {
-      await followBack(options, replayer, file);
-    } finally {
-      await replayer.close();
+      const replayer = await ReverseReplayer.open(options.endpoints, lease);
+      try {
+        await followBack(options, replayer, file);
+      } finally {
+        await replayer.close();
+      }
+    } catch (error) {
+      if (error instanceof CrossfadeError && error.code === 'LeaseLost')
+        proveNotBefore(options.endpoints, lease);
+      throw error;
     }
   });
+}
+
+/**
+ * A lease is also lost where the file was put back to a time before the cutover; nobody has taken over then, and what
+ * the target takes would go nowhere.
+ * @throws CrossfadeError LogDiscontinuity
+ */
+function proveNotBefore(endpoints: Endpoints, lease: SourceLease): void {
+  const db = openSource(endpoints.sourcePath, 'read');
+  try {
+    const control = readControl(db);
+    // None: a rollback has ended.
+    if (control === null || control.epoch >= lease.epoch) return;
+    throw new CrossfadeError(
+      'LogDiscontinuity',
+      `source ${db.name} is from before the cutover (epoch ${control.epoch}, the target's is ${lease.epoch}): the file ` +
+        'was restored; put the newer file back',
+    );
+  } finally {
+    db.close();
+  }
 }
 
 async function followBack(options: LoopOptions, replayer: ReverseReplayer, file: SourceFile): Promise<void> {
@@ -188,7 +242,10 @@ async function untilSuperseded(
 }
 
 async function takenOver(endpoints: Endpoints, lease: TargetLease): Promise<boolean> {
-  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade replay' });
+  const client = await connectTarget(endpoints.targetUrl, {
+    applicationName: 'crossfade replay',
+    answerMs: SILENCE_MS,
+  });
   try {
     const { rows } = await client.query<{ ordinal: string }>(
       'SELECT ordinal FROM crossfade.lease WHERE role = $1',

@@ -22,7 +22,7 @@ export type TargetView =
   | { control: 'present'; row: TargetRow };
 
 export type RollForward =
-  { open: 'target'; epoch: number; token: string } | { open: 'source'; epoch: number };
+  { open: 'target'; epoch: number; token: string } | { open: 'source'; migration: string; epoch: number };
 
 export interface Route {
   primary: Side;
@@ -67,6 +67,10 @@ export function decide(source: SourceView, target: TargetView): Route {
 
   const own = source.row;
   if (own.state !== 'moved') {
+    // Nothing but its moved row opens the target: this file was put back to a time before that.
+    if (row !== undefined && targetHasOpened && row.migration === own.migration && row.epoch > own.epoch) {
+      return { ...onTarget(row), situation };
+    }
     // An unreachable target keeps its share: those reads fall back, and are counted, until it answers again.
     const ours = target.control === 'unreachable' || row?.migration === own.migration;
     return {
@@ -88,7 +92,7 @@ export function decide(source: SourceView, target: TargetView): Route {
       ...AT_REST,
       primary: 'source',
       accepts: false,
-      rollForward: { open: 'source', epoch: row.epoch },
+      rollForward: { open: 'source', migration: row.migration, epoch: row.epoch },
       situation,
     };
   }
