@@ -17,6 +17,8 @@ const esModules = [
   'string-width',
   'env-paths',
   'is-safe-filename',
+  'ky',
+  'p-throttle',
 ];
 
 /** @type {import('jest').Config} */

@@ -60,6 +60,12 @@ export function resolveTarget(
 export function sqlitePath(text: string, from: string): string {
   const scheme = schemeOf(text);
   if (scheme === LOCAL_D1) return localD1Path(text.slice(LOCAL_D1.length + 1), from);
+  if (scheme === 'd1') {
+    throw new CrossfadeError(
+      'BadConnection',
+      `${from} names a D1 database, of which only "crossfade plan" reads so far: for a local one use d1-local:PATH`,
+    );
+  }
   if (scheme !== undefined && scheme !== 'sqlite') {
     // The rest may hold a password.
     throw new CrossfadeError(

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError, type Command } from 'commander';
 import { postgresUrl, sqlitePath } from '../connections.ts';
+import { D1_SCHEME, d1Access, d1Address, type D1Source } from '../databases/d1/address.ts';
 import { parseDuration } from '../duration.ts';
 import { CrossfadeError, messageOf } from '../errors.ts';
 import type { Io } from './io.ts';
@@ -26,17 +27,33 @@ export interface Databases {
 
 /** @throws CrossfadeError BadConnection, UnknownConnection */
 export function databasesOf(options: DatabaseOptions, env: NodeJS.ProcessEnv): Databases {
-  const source = options.source ?? env['SOURCE_URL'];
-  const target = options.target ?? env['TARGET_URL'];
-  if (source === undefined || source === '') throw missing('--source sqlite:PATH', 'SOURCE_URL');
-  if (target === undefined || target === '') throw missing('--target postgres://…', 'TARGET_URL');
-  const sourcePath = sqlitePath(source, options.source === undefined ? 'SOURCE_URL' : '--source');
-  const targetUrl = postgresUrl(target, options.target === undefined ? 'TARGET_URL' : '--target');
+  const source = sourceText(options, env);
+  const targetUrl = targetOf(options, env);
+  const sourcePath = sqlitePath(source.text, source.from);
   return {
     sourcePath,
     targetUrl,
     env: { ...env, SOURCE_URL: `sqlite:${sourcePath}`, TARGET_URL: targetUrl },
   };
+}
+
+/** The D1 database that is named as the source; null where it is a file. @throws CrossfadeError BadConnection, UnknownConnection */
+export function d1Of(options: DatabaseOptions, env: NodeJS.ProcessEnv): D1Source | null {
+  const { text, from } = sourceText(options, env);
+  return text.startsWith(D1_SCHEME) ? { address: d1Address(text, from), access: d1Access(env) } : null;
+}
+
+/** @throws CrossfadeError BadConnection, UnknownConnection */
+export function targetOf(options: DatabaseOptions, env: NodeJS.ProcessEnv): string {
+  const target = options.target ?? env['TARGET_URL'];
+  if (target === undefined || target === '') throw missing('--target postgres://…', 'TARGET_URL');
+  return postgresUrl(target, options.target === undefined ? 'TARGET_URL' : '--target');
+}
+
+function sourceText(options: DatabaseOptions, env: NodeJS.ProcessEnv): { text: string; from: string } {
+  const text = options.source ?? env['SOURCE_URL'];
+  if (text === undefined || text === '') throw missing('--source sqlite:PATH', 'SOURCE_URL');
+  return { text, from: options.source === undefined ? 'SOURCE_URL' : '--source' };
 }
 
 function missing(option: string, variable: string): CrossfadeError {

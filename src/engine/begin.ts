@@ -28,9 +28,14 @@ export async function checkFree(endpoints: Endpoints, migration: string): Promis
   } finally {
     db.close();
   }
-  const client = await connectTarget(endpoints.targetUrl, { applicationName: 'crossfade plan' });
+  await checkTarget(endpoints.targetUrl, migration);
+}
+
+/** The part of `checkFree` that looks at the target. @throws CrossfadeError MigrationExists, TargetNotEmpty, TargetRefused */
+export async function checkTarget(url: string, migration: string): Promise<void> {
+  const client = await connectTarget(url, { applicationName: 'crossfade plan' });
   try {
-    await checkTargetFree(client, endpoints.targetUrl, migration);
+    await checkTargetFree(client, url, migration);
   } finally {
     await client.end();
   }

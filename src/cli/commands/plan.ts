@@ -2,7 +2,8 @@
 import type { Command } from 'commander';
 import { sameName } from '../../databases/identifiers.ts';
 import type { Plan } from '../../contract.ts';
-import { databasesOf, withDatabases, type DatabaseOptions } from '../options.ts';
+import type { Io } from '../io.ts';
+import { d1Of, databasesOf, targetOf, withDatabases, type DatabaseOptions } from '../options.ts';
 import type { Action } from '../program.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { widthOf } from '../view/format.ts';
@@ -32,15 +33,12 @@ export function addPlan(program: Command, action: Action): void {
 Exit status 3: something stands against the migration; each line says what can be done about it.
 
 Example:
-  crossfade plan --source sqlite:shop.db --target postgres://shop@db.example.com/shop`,
+  crossfade plan --source sqlite:shop.db --target postgres://shop@db.example.com/shop
+  crossfade plan --source d1://ACCOUNT_ID/DATABASE_ID --target postgres://shop@db.example.com/shop`,
     )
     .action(
       action(async (io, options: Options) => {
-        const { sourcePath, targetUrl } = databasesOf(options, io.env);
-        const { policies, overrides } = await settingsOf(options, io);
-        const { planSource } = await import('../../engine/plan-source.ts');
-        // No migration has an empty name: whatever is under way in either database is another one.
-        const plan = await planSource({ sourcePath, targetUrl }, '', { policies, overrides });
+        const plan = await planOf(options, io);
         const view = {
           width: widthOf(io.stdout),
           ...(options.all === true ? { all: true } : {}),
@@ -52,6 +50,19 @@ Example:
         return plan.blockers.length > 0 ? REFUSED : 0;
       }),
     );
+}
+
+async function planOf(options: Options, io: Io): Promise<Plan> {
+  const d1 = d1Of(options, io.env);
+  const { policies, overrides } = await settingsOf(options, io);
+  if (d1 !== null) {
+    const { planD1 } = await import('../../engine/plan-d1.ts');
+    return planD1(d1, targetOf(options, io.env), { policies, overrides });
+  }
+  const { sourcePath, targetUrl } = databasesOf(options, io.env);
+  const { planSource } = await import('../../engine/plan-source.ts');
+  // No migration has an empty name: whatever is under way in either database is another one.
+  return planSource({ sourcePath, targetUrl }, '', { policies, overrides });
 }
 
 /** @throws CrossfadeError InvalidInput where the plan has no such table */

@@ -153,7 +153,7 @@ function mixedSql(name: string): string {
 }
 
 /** Joins SQL terms pairwise, so that the expression's depth grows with the logarithm of the columns. */
-function balanced(terms: string[], operator: string): string {
+export function balanced(terms: string[], operator: string): string {
   if (terms.length === 1) return terms[0]!;
   const middle = terms.length >> 1;
   return `(${balanced(terms.slice(0, middle), operator)} ${operator} ${balanced(terms.slice(middle), operator)})`;

@@ -154,7 +154,7 @@ interface ListedTable {
 }
 
 /** SQLite's own objects, ours, and Cloudflare's are not the application's. */
-function isApplications(name: string): boolean {
+export function isApplications(name: string): boolean {
   const lower = asciiLower(name);
   return !['sqlite_', SQLITE_PREFIX, '_cf_'].some((prefix) => lower.startsWith(prefix));
 }

@@ -1,0 +1,69 @@
+/** A proxy before the REST API that does to the next requests what a test lists. */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export type Fault =
+  /** Cloudflare answers in place of D1. */
+  | { status: number; code: number; message: string; retryAfter?: number }
+  /** D1 does it, and the reply is lost. */
+  | 'lost-reply'
+  /** The connection ends before D1 has heard of it. */
+  | 'cut';
+
+export interface FaultyProxy {
+  /** In place of CLOUDFLARE_API_BASE_URL. */
+  baseUrl: string;
+  /** Each is done to one request, in this order. */
+  next: Fault[];
+  /** Requests that arrived. */
+  seen: number;
+  stop(): Promise<void>;
+}
+
+export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
+  const proxy: FaultyProxy = { baseUrl: '', next: [], seen: 0, stop: async () => {} };
+  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    proxy.seen++;
+    const fault = proxy.next.shift();
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    if (fault === 'cut') {
+      request.socket.destroy();
+      return;
+    }
+    if (typeof fault === 'object') {
+      const { status, code, message, retryAfter } = fault;
+      response.writeHead(status, {
+        'content-type': 'application/json',
+        ...(retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }),
+      });
+      response.end(
+        JSON.stringify({ success: false, errors: [{ code, message }], messages: [], result: null }),
+      );
+      return;
+    }
+    const found = await fetch(new URL(request.url!, target), {
+      method: request.method!,
+      headers: { authorization: request.headers.authorization ?? '', 'content-type': 'application/json' },
+      ...(chunks.length === 0 ? {} : { body: Buffer.concat(chunks) }),
+    });
+    const body = Buffer.from(await found.arrayBuffer());
+    if (fault === 'lost-reply') {
+      request.socket.destroy();
+      return;
+    }
+    response.writeHead(found.status, { 'content-type': 'application/json' });
+    response.end(body);
+  };
+  const server = createServer((request, response) => {
+    answer(request, response).catch((error: unknown) => response.destroy(error as Error));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  proxy.baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/client/v4`;
+  proxy.stop = () =>
+    new Promise((resolve) => {
+      server.closeAllConnections();
+      server.close(() => resolve());
+    });
+  return proxy;
+}
