@@ -1,6 +1,7 @@
 /** What surprises people of SQLite and PostgreSQL, each by its name; what has a suite of its own is there. */
 import Database from 'better-sqlite3';
 import { DEFAULT_INPUT } from '../src/contract.ts';
+import { openSource } from '../src/databases/sqlite/connection.ts';
 import { captureFault, installCapture } from '../src/databases/sqlite/capture.ts';
 import { createControl, LOG_TABLE } from '../src/databases/sqlite/control.ts';
 import { planMigration } from '../src/engine/plan.ts';
@@ -82,7 +83,72 @@ describe('capture', () => {
   });
 });
 
+describe('reading', () => {
+  it('a long read keeps the WAL from its checkpoint: those of census, copy and verification end with each step', async () => {
+    const migration = await TestMigration.create(`CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);
+      WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+      INSERT INTO t SELECT i, printf('%.100c', 'x') FROM n;`);
+    const { app } = migration;
+    const reader = openSource(migration.endpoints.sourcePath, 'read');
+    try {
+      app.pragma('busy_timeout = 0');
+      let writes = 0;
+      const isPinned = (): boolean => {
+        app.prepare('UPDATE t SET v = ? WHERE id = ?').run(`written ${++writes}`, 1 + (writes % 20_000));
+        const [row] = app.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[];
+        return row!.busy === 1;
+      };
+      const longRead = reader.prepare('SELECT id FROM t').iterate();
+      longRead.next();
+      expect(isPinned()).toBe(true);
+      longRead.return!();
+      expect(isPinned()).toBe(false);
+
+      const census: boolean[] = [];
+      await planMigration(reader, { policies: DEFAULT_INPUT.policies, overrides: {} }, () =>
+        census.push(isPinned()),
+      );
+      await migration.begin();
+      const copy: boolean[] = [];
+      await migration.copy({ batchRows: 1_000, batchBytes: 65_536 }, () => copy.push(isPinned()));
+      await migration.catchUp();
+      await migration.index();
+      const verification: boolean[] = [];
+      expect(await migration.verify('full', () => verification.push(isPinned()))).toMatchObject({
+        equal: true,
+      });
+      for (const [what, seen] of Object.entries({ census, copy, verification })) {
+        expect({ what, several: seen.length > 2, pinned: seen.includes(true) }).toEqual({
+          what,
+          several: true,
+          pinned: false,
+        });
+      }
+    } finally {
+      reader.close();
+      await migration.dispose();
+    }
+  });
+});
+
 describe('values', () => {
+  it('STRING, BOOLEAN and DATETIME are numbers to SQLite: 007 is stored as 7, and true as a text', async () => {
+    const migration = await TestMigration.create(`
+      CREATE TABLE t (id INTEGER PRIMARY KEY, s STRING, b BOOLEAN, d DATETIME);
+      INSERT INTO t (s, b, d) VALUES ('007', 'true', '1700000000'), ('x7', TRUE, '2024'), ('1e3', 0, '5.0');`);
+    try {
+      expect(migration.app.prepare('SELECT s, b, d FROM t').raw().all()).toEqual([
+        [7, 'true', 1_700_000_000],
+        ['x7', 1, 2024],
+        [1000, 0, 5],
+      ]);
+      await migration.upToVerified();
+      expect(await differences(migration.app, migration.target, migration.plan)).toEqual([]);
+    } finally {
+      await migration.dispose();
+    }
+  });
+
   it('STRICT columns and INTEGER PRIMARY KEY take one class, every other column any: all arrive', async () => {
     const migration = await TestMigration.create(`
       CREATE TABLE loose (id INTEGER PRIMARY KEY, i INTEGER, r REAL, t TEXT, b BLOB, n NUMERIC, x);
@@ -138,6 +204,48 @@ describe('values', () => {
 });
 
 describe('schema', () => {
+  it('without AUTOINCREMENT ids are given again, and sqlite_sequence has no row before the first: the target goes on after both', async () => {
+    const migration = await TestMigration.create(`
+      CREATE TABLE never (id INTEGER PRIMARY KEY AUTOINCREMENT, v);
+      CREATE TABLE gone (id INTEGER PRIMARY KEY AUTOINCREMENT, v);
+      CREATE TABLE again (id INTEGER PRIMARY KEY, v);
+      INSERT INTO gone (id, v) VALUES (41, 0); DELETE FROM gone;
+      INSERT INTO again (id, v) VALUES (1, 0), (9, 0); DELETE FROM again WHERE id = 9;`);
+    try {
+      expect(migration.app.prepare('SELECT name, seq FROM sqlite_sequence').raw().all()).toEqual([
+        ['gone', 41],
+      ]);
+      await migration.upToVerified();
+      await migration.foreignKeys();
+      await migration.cutOver();
+      const next = async (table: string): Promise<unknown> =>
+        (await migration.target.query(`INSERT INTO ${table} (v) VALUES (1) RETURNING id`)).rows;
+      expect([await next('never'), await next('gone'), await next('again')]).toEqual([
+        [{ id: '1' }],
+        [{ id: '42' }],
+        [{ id: '2' }],
+      ]);
+    } finally {
+      await migration.dispose();
+    }
+  });
+
+  it('NOCASE folds ASCII alone: É and é are two values there and on the target, A and a are one', async () => {
+    const migration = await TestMigration.create(`
+      CREATE TABLE t (name TEXT COLLATE NOCASE UNIQUE); INSERT INTO t VALUES ('É'), ('é'), ('a');`);
+    try {
+      await migration.upToVerified();
+      await migration.cutOver();
+      const put = (name: string): Promise<unknown> =>
+        migration.target.query('INSERT INTO t (name) VALUES ($1)', [name]);
+      await put('ß');
+      await put('ẞ');
+      await expect(put('A')).rejects.toMatchObject({ code: '23505' });
+    } finally {
+      await migration.dispose();
+    }
+  });
+
   it('INT PRIMARY KEY and INTEGER PRIMARY KEY DESC are not numbered, and not NOT NULL', async () => {
     const plan = await planOf(`
       CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b (id INTEGER PRIMARY KEY DESC); CREATE TABLE c (id INTEGER PRIMARY KEY);
@@ -197,6 +305,23 @@ describe('schema', () => {
 });
 
 describe('PostgreSQL', () => {
+  it('takes a gigabyte at once, and a blob twice its bytes: a row beyond half of that is refused by its key', async () => {
+    const plan = await planOf(`
+      CREATE TABLE files (id INTEGER PRIMARY KEY, name TEXT, data BLOB);
+      INSERT INTO files VALUES (1, 'small', x'00'), (7, 'large', zeroblob(500000000));`);
+    expect(plan.blockers).toMatchObject([
+      {
+        code: 'row-too-large',
+        table: 'files',
+        count: 500_000_006,
+        keys: ['7'],
+        message: expect.stringMatching(
+          /has a row of 500000006 bytes, and 500000000 are sure to fit: move .*; first key 7$/,
+        ),
+      },
+    ]);
+  });
+
   it('has 1,600 columns at most: a wider table is refused by name', async () => {
     const columns = (count: number): string => Array.from({ length: count }, (_, i) => `c${i}`).join(', ');
     const plan = await planOf(

@@ -94,14 +94,14 @@ export class TestMigration {
     await startCapture(this.endpoints.sourcePath, this.lease('control'), this.plan, capture);
   }
 
-  copy(settings: Partial<typeof DEFAULT_INPUT.copy> = {}) {
+  copy(settings: Partial<typeof DEFAULT_INPUT.copy> = {}, onProgress: () => void = () => undefined) {
     return copyTables({
       endpoints: this.endpoints,
       lease: this.lease('copy'),
       tables: this.plan.tables,
       settings: { ...DEFAULT_INPUT.copy, ...settings },
       signal: never,
-      onProgress: () => undefined,
+      onProgress,
     });
   }
 
@@ -123,14 +123,14 @@ export class TestMigration {
     return addForeignKeys(this.endpoints, this.lease('control'));
   }
 
-  verify(mode: 'full' | 'sample' = 'full') {
+  verify(mode: 'full' | 'sample' = 'full', onProgress: () => void = () => undefined) {
     return verifyStep({
       endpoints: this.endpoints,
       lease: this.lease('control'),
       mode,
       sampleRows: 100,
       signal: never,
-      onProgress: () => undefined,
+      onProgress,
     });
   }
 
