@@ -248,6 +248,32 @@ describe('without other traffic', () => {
     });
   });
 
+  it.each([
+    ['9007199254740993', '9007199254740992'],
+    ['9223372036854775807', '9223372036854775806'],
+    ['0.1', '0.10000000000000000001'],
+    ['-12.5', '-12.50000000000000000001'],
+  ])(
+    'tells numbers of NUMERIC columns apart that one double stands for, in a sample too: %s',
+    async (value, other) => {
+      migration = await TestMigration.create(
+        `CREATE TABLE d (id INTEGER PRIMARY KEY, n NUMERIC); INSERT INTO d VALUES (1, ${value}), (2, 7), (3, 100.25), (4, 1e-20)`,
+      );
+      await migration.begin();
+      await migration.copy();
+      await migration.catchUp();
+      await migration.index();
+      expect(await migration.verify('sample')).toMatchObject({ equal: true });
+      await migration.target.query('ALTER TABLE d DROP CONSTRAINT crossfade_n');
+      await tamper(migration.target, ['d'], `UPDATE d SET n = ${other} WHERE id = 1`);
+      for (const mode of ['sample', 'full'] as const) {
+        expect((await migration.verify(mode)).mismatches).toMatchObject([
+          { table: 'd', key: '1', kind: 'different', column: 'n', primary: value, secondary: other },
+        ]);
+      }
+    },
+  );
+
   it('measures a stage by probes until a router has registered, and by the routers from then on', async () => {
     migration = await TestMigration.create(SCHEMA);
     await migration.upToVerified();

@@ -84,8 +84,9 @@ function readable(form: string | null, kind: ColumnKind): string {
   if (isMomentKind(kind)) return Buffer.from(form, 'hex').toString('utf8');
   switch (kind) {
     case 'double':
-    case 'numeric':
       return literalText(Buffer.from(form, 'hex').readDoubleBE());
+    case 'numeric':
+      return plainDecimal(form);
     case 'text':
     case 'uuid':
     case 'json':
@@ -167,7 +168,9 @@ function sourceForm(value: KeyValue, column: ColumnPlan): string | null {
   if (value instanceof InvalidText) return value.bytes.toString('hex');
   if (typeof value === 'string') return Buffer.from(value, 'utf8').toString('hex');
   if (column.kind === 'boolean') return value === 1n ? 'true' : 'false';
-  if (column.kind === 'numeric' || column.kind === 'double') return doubleHex(Number(value));
+  // The shortest digits that give the double back are the decimal that it was written for.
+  if (column.kind === 'numeric') return decimalForm(String(value));
+  if (column.kind === 'double') return doubleHex(Number(value));
   return typeof value === 'bigint' ? String(value) : doubleHex(value);
 }
 
@@ -189,14 +192,13 @@ function targetForm(column: ColumnPlan): string {
     case 'bigint':
     case 'integer':
     case 'boolean':
+    case 'numeric':
       return `${name}::text`;
     case 'instant':
       return `(extract(epoch FROM ${name}) * 1000)::bigint::text`;
     case 'double':
       // -0 becomes 0 in a column that converts numbers; + 0 does the same.
       return `encode(float8send(${name}${keepsNegativeZero(column) ? '' : ' + 0'}), 'hex')`;
-    case 'numeric':
-      return `encode(float8send(${name}::float8), 'hex')`;
     case 'bytea':
       return `encode(${name}, 'hex')`;
     case 'date':
@@ -238,7 +240,29 @@ async function targetForms(
 /** What JavaScript makes of a text whose spelling does not count. */
 function parsedForm(form: string, column: ColumnPlan): string {
   if (column.kind === 'mixed') return keyText([sqliteValue(form, column)]);
+  if (column.kind === 'numeric') return decimalForm(form);
   return column.kind === 'jsonb' ? jsonForm(form) : form;
+}
+
+/** A decimal of any length as its digits, without zeros at either end, and the power of ten; what is none stands for itself. */
+function decimalForm(text: string): string {
+  const parts = /^(-?)(\d+)(?:\.(\d*))?(?:e([+-]?\d+))?$/.exec(text);
+  if (parts === null) return text;
+  const [, sign, whole, fraction = '', power = '0'] = parts;
+  const digits = `${whole}${fraction}`.replace(/^0+/, '');
+  const short = digits.replace(/0+$/, '');
+  if (short === '') return '0e0';
+  return `${sign}${short}e${Number(power) - fraction.length + digits.length - short.length}`;
+}
+
+/** Of a `decimalForm`. */
+function plainDecimal(form: string): string {
+  const [, sign, digits, exponent] = /^(-?)(\d+)e(-?\d+)$/.exec(form) ?? [];
+  const power = Number(exponent);
+  if (digits === undefined || Math.abs(power) > 40) return form;
+  if (power >= 0) return `${sign}${digits}${'0'.repeat(power)}`;
+  const padded = digits.padStart(1 - power, '0');
+  return `${sign}${padded.slice(0, power)}.${padded.slice(power)}`;
 }
 
 /** JSON with its names in order; a text that is none stands for itself. */
