@@ -328,5 +328,10 @@ describe('PostgreSQL', () => {
       `CREATE TABLE wide (${columns(1_601)}); CREATE TABLE narrow (id INTEGER PRIMARY KEY, ${columns(10)})`,
     );
     expect(brief(plan.blockers)).toEqual(['too-many-columns wide 1601']);
+    const keyless = await planOf(
+      `CREATE TABLE most (${columns(1_599)}); CREATE TABLE full (${columns(1_600)}); CREATE TABLE keyed (${columns(1_600)}, PRIMARY KEY (c0)) WITHOUT ROWID;`,
+    );
+    expect(brief(keyless.blockers)).toEqual(['too-many-columns full 1600']);
+    expect(keyless.blockers[0]!.message).toContain('no key, so that its row numbers take one more');
   });
 });

@@ -74,14 +74,16 @@ function reportVirtualTables(schema: SourceSchema, findings: Findings): void {
   }
 }
 
+/** @param numbered whether the target has a column more, for the row numbers */
 export function reportTable(
   table: SourceTable,
   facts: TableFacts,
+  numbered: boolean,
   onTarget: TargetNames,
   findings: Findings,
 ): void {
   reportNames('table', table.name, onTarget, findings);
-  reportWidth(table, findings);
+  reportWidth(table, numbered, findings);
   if (!table.understood) {
     findings.block({
       code: 'sql-not-understood',
@@ -148,13 +150,16 @@ export function reportNames(
   }
 }
 
-function reportWidth(table: SourceTable, findings: Findings): void {
-  if (table.columns.length > TABLE_COLUMNS) {
+function reportWidth(table: SourceTable, numbered: boolean, findings: Findings): void {
+  const { length } = table.columns;
+  if (length + Number(numbered) > TABLE_COLUMNS) {
+    const remedy = numbered && length === TABLE_COLUMNS ? 'give it a primary key or split it' : 'split it';
+    const more = numbered ? ' and no key, so that its row numbers take one more' : '';
     findings.block({
       code: 'too-many-columns',
       table: table.name,
-      count: table.columns.length,
-      message: `${named(table.name)} has ${table.columns.length} columns, and PostgreSQL allows ${TABLE_COLUMNS}: split it`,
+      count: length,
+      message: `${named(table.name)} has ${length} columns${more}, and PostgreSQL allows ${TABLE_COLUMNS}: ${remedy}`,
     });
   }
 }

@@ -202,10 +202,10 @@ function planTable(
   findings: Findings,
 ): TablePlan {
   const onTarget = names.of(table);
-  reportTable(table, facts, onTarget, findings);
+  const numbered = key.columns.length === 0;
+  reportTable(table, facts, numbered, onTarget, findings);
   const columns = [...choices.values()].map((chosen) => planColumn(table, chosen, facts, onTarget, findings));
   reportKey(table, key, findings);
-  const numbered = key.columns.length === 0;
   if (numbered) columns.push(rowNumberColumn(table, key, findings));
   const keyColumns = numbered ? [columns.at(-1)!.name] : key.columns;
   const subject = { table, facts, columns: [...columns, ...generated.columns] };
