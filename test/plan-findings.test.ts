@@ -83,8 +83,11 @@ describe('blockers', () => {
   it('a foreign key whose sides hold different things', async () => {
     const plan =
       await planOf(`PRAGMA foreign_keys = OFF; CREATE TABLE p (id INTEGER PRIMARY KEY); INSERT INTO p VALUES (1);
-      CREATE TABLE c (id INTEGER PRIMARY KEY, p TEXT REFERENCES p); INSERT INTO c VALUES (1, '1')`);
-    expect(brief(plan.blockers)).toEqual(['key-type-mismatch c.p']);
+      CREATE TABLE c (id INTEGER PRIMARY KEY, p TEXT REFERENCES p); INSERT INTO c VALUES (1, NULL), (7, '1'), (9, '1')`);
+    expect(brief(plan.blockers)).toEqual(['key-type-mismatch c.p 2']);
+    expect(plan.blockers).toMatchObject([
+      { keys: ['7', '9'], message: expect.stringMatching(/; keys 7, 9$/) },
+    ]);
   });
 });
 

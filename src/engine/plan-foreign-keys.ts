@@ -4,8 +4,9 @@ import type { ColumnKind, ForeignKeyPlan, Policies, TablePlan } from '../contrac
 import { asciiLower, quoted, sameName } from '../databases/identifiers.ts';
 import { findOrphans } from '../databases/sqlite/orphans.ts';
 import type { SourceForeignKey, SourceIndex, SourceTable } from '../databases/sqlite/schema.ts';
-import { holds, type Choice, type ColumnCase } from './column-types.ts';
+import { fittingCount, holds, valueCount, type Choice, type ColumnCase } from './column-types.ts';
 import { named, type Findings } from './findings.ts';
+import { misfits } from './odd-values.ts';
 import { freeName, type ReservedNames } from './target-names.ts';
 
 /** A foreign key whose parent exists, with the names of both sides as the tables spell them. */
@@ -165,14 +166,20 @@ export function unifyKeyKinds(
     const why = unlikeness(child, parent);
     if (why === null) continue;
     unlike.add(key);
-    findings.decide({
-      code: 'key-type-mismatch',
-      table: key.child.name,
-      column,
-      what: `${named(key.child.name, column)} refers to ${named(key.parent.name, parentColumn)}, ${why}`,
-      mend: 'store both in one storage class, choose one type for both in overrides',
-      chosen: 'the foreign key is left out',
-    });
+    const { kind } = parent.choice;
+    const count = valueCount(child.subject.facts) - fittingCount(kind, child.subject);
+    findings.decide(
+      {
+        code: 'key-type-mismatch',
+        table: key.child.name,
+        column,
+        ...(count === 0 ? {} : { count }),
+        what: `${named(key.child.name, column)} refers to ${named(key.parent.name, parentColumn)}, ${why}`,
+        mend: 'store both in one storage class, choose one type for both in overrides',
+        chosen: 'the foreign key is left out',
+      },
+      count === 0 ? undefined : misfits(key.child, child.subject.column, kind, count),
+    );
   }
   return keys.filter((key) => !unlike.has(key));
 }
