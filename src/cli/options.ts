@@ -12,10 +12,19 @@ export interface DatabaseOptions {
   target?: string;
 }
 
+export function withSource(command: Command): Command {
+  return command.option(
+    '--source <url>',
+    'the SQLite file, sqlite:PATH, or d1-local:PATH (default: SOURCE_URL)',
+  );
+}
+
+export function withTarget(command: Command): Command {
+  return command.option('--target <url>', 'the PostgreSQL database, postgres://… (default: TARGET_URL)');
+}
+
 export function withDatabases(command: Command): Command {
-  return command
-    .option('--source <url>', 'the SQLite file, sqlite:PATH, or d1-local:PATH (default: SOURCE_URL)')
-    .option('--target <url>', 'the PostgreSQL database, postgres://… (default: TARGET_URL)');
+  return withTarget(withSource(command));
 }
 
 export interface Databases {

@@ -1,6 +1,7 @@
 /** The command line: which commands there are, and what becomes of their errors. */
 import { Command, CommanderError } from 'commander';
 import { CrossfadeError, messageOf } from '../errors.ts';
+import { addImport } from './commands/import.ts';
 import { addMessageCommands } from './commands/messages.ts';
 import { addPlan } from './commands/plan.ts';
 import { addRollback } from './commands/rollback.ts';
@@ -50,6 +51,7 @@ export async function main(argv: string[], io: Io): Promise<number> {
   addPlan(program, action);
   addRun(program, action);
   addVerify(program, action);
+  addImport(program, action);
   addSchedule(program, action);
   addWorker(program, action);
   addStart(program, action);

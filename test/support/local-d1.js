@@ -2,6 +2,7 @@
  * `wrangler dev` without wrangler: workerd with one Worker over local D1 databases. Arguments: the folder of the databases,
  * then their ids; the first one is served. Prints its URL, and ends with its standard input. A POST with
  * `[{ "sql": …, "params": [ … ] }]` runs one batch; the answer is the rows of each statement, or a message with status 500.
+ * A POST to `/export` gives the text that `wrangler d1 export --local` writes.
  */
 import { Miniflare } from 'miniflare';
 
@@ -9,6 +10,11 @@ const SCRIPT = `export default {
   async fetch(request, { DB }) {
     const batch = await request.json();
     try {
+      if (new URL(request.url).pathname === '/export') {
+        // As wrangler's "d1 export --local" asks for it: whether to leave out the schema, the rows, and the tables, all for none.
+        const [dump] = await DB.prepare('PRAGMA miniflare_d1_export(?,?,?);').bind(0, 0).raw();
+        return new Response(dump.join('\\n'));
+      }
       const results = await DB.batch(batch.map(({ sql, params = [] }) => DB.prepare(sql).bind(...params)));
       return Response.json(results.map((result) => result.results));
     } catch (error) {

@@ -41,6 +41,14 @@ export class LocalD1 {
     return JSON.parse(text) as Record<string, unknown>[][];
   }
 
+  /** What `wrangler d1 export --local` writes. */
+  async export(): Promise<string> {
+    const response = await fetch(new URL('export', this.url), { method: 'POST', body: '[]' });
+    const text = await response.text();
+    if (!response.ok) throw new Error(text);
+    return text;
+  }
+
   async stop(): Promise<void> {
     const gone = this.process.exitCode === null ? once(this.process, 'exit') : undefined;
     this.process.stdin!.end();
