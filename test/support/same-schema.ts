@@ -136,7 +136,7 @@ async function uniqueDifferences({ db, client, name, there, column, numbered }: 
 /** The next number must be one that neither a row nor sqlite_sequence has had. */
 async function numberingDifferences({ db, client, name, there, numbered }: Subject): Promise<string[]> {
   const { rows } = await client.query<{ name: string; next: string }>(
-    `SELECT attname AS name, (SELECT CASE WHEN last IS NULL THEN seqstart ELSE last + seqincrement END
+    `SELECT attname AS name, (SELECT CASE WHEN last IS NULL THEN seqstart ELSE last::numeric + seqincrement END
               FROM pg_sequence, pg_sequence_last_value(seqrelid) last
              WHERE seqrelid = pg_get_serial_sequence($1, attname)::regclass)::text AS next
        FROM pg_attribute WHERE attrelid = $1::regclass AND attidentity <> ''`,
