@@ -1,9 +1,11 @@
 /** Keys that sort differently on the two databases, or hold what PostgreSQL's text cannot: there and back, and verified. */
+import type pg from 'pg';
 import { mixedText, mixedValue } from '../src/databases/mixed.ts';
 import { moveWritesBack } from '../src/engine/rollback.ts';
 import { PostgresAdapter } from '../src/router/adapters/postgres.ts';
 import { SqliteAdapter } from '../src/router/adapters/sqlite.ts';
-import { TestMigration } from './support/migration.ts';
+import { verifyDatabases } from '../src/engine/verify.ts';
+import { never, TestMigration } from './support/migration.ts';
 import { brief, planOf, table } from './support/plan.ts';
 import { seeded, type Random } from './support/random.ts';
 import { differences } from './support/same.ts';
@@ -18,7 +20,7 @@ const SCHEMA = `
   CREATE TABLE bytes (k TEXT PRIMARY KEY, v TEXT);
 `;
 /** Texts by their bytes: with a NUL, cut in the middle of a character, a lone surrogate. */
-const ODD_TEXTS = ['610062', '00', 'c3', 'eda080', '61ff62', 'f09f8e', '5c7430'];
+const ODD_TEXTS = ['610062', '303037', '5c', '00', 'c3', 'eda080', '61ff62', 'f09f8e', '5c7430'];
 const KEYS = [
   1n,
   2n,
@@ -28,6 +30,9 @@ const KEYS = [
   'a',
   'A',
   'b',
+  ' 5',
+  '+5',
+  '007',
   '1',
   '10',
   '',
@@ -79,10 +84,10 @@ async function storedThere(migration: TestMigration): Promise<unknown[]> {
       text: `SELECT * FROM ${name}`,
       rowMode: 'array',
     });
-    const cell = (value: unknown, type: number): string => {
+    const cell = (value: unknown, { dataTypeID: type, dataTypeModifier: modifier }: pg.FieldDef): string => {
       const one =
         type === 1043 && typeof value === 'string'
-          ? mixedValue(value)
+          ? mixedValue(value, modifier === -1)
           : type === 20 && value !== null
             ? BigInt(String(value))
             : value;
@@ -93,7 +98,7 @@ async function storedThere(migration: TestMigration): Promise<unknown[]> {
         ? `blob${one.toString('hex').toUpperCase()}`
         : `text${(one as { bytes: Buffer }).bytes.toString('hex').toUpperCase()}`;
     };
-    found.push(rows.map((row) => row.map((value, i) => cell(value, fields[i]!.dataTypeID)).join(' ')).sort());
+    found.push(rows.map((row) => row.map((value, i) => cell(value, fields[i]!)).join(' ')).sort());
   }
   return found;
 }
@@ -238,4 +243,42 @@ it('write a text with a NUL by its bytes', () => {
   expect(mixedText('a\0')).toBe('\\t6100');
   expect(mixedValue('\\t6100')).toBe('a\0');
   expect(mixedValue(mixedText('\\t6100'))).toBe('\\t6100');
+});
+
+it('admit on the target no second spelling of a key, and what the application writes there goes back', async () => {
+  migration.app.exec(`INSERT INTO loose VALUES (1, 0), ('1', 0), (x'00', 0);
+    INSERT INTO bytes VALUES (CAST(x'00' AS TEXT), '')`);
+  await migration.upToVerified();
+  await migration.cutOver();
+  for (const key of ['007', '1.0', '-0', '1e3', '9223372036854775808', '\\rInf']) {
+    await expect(migration.target.query('INSERT INTO loose VALUES ($1)', [key])).rejects.toMatchObject({
+      code: '23514',
+      constraint: expect.stringMatching(/^crossfade_k/),
+    });
+  }
+  await migration.target
+    .query(`INSERT INTO loose VALUES ('\\'), ('\\share'), ('\\s\\s7'), ('\\t61'), ('-9223372036854775808'), ('\\s007'), ('+5');
+    INSERT INTO bytes VALUES ('007'), ('5.0'), ('\\'), ('\\x0'), ('\\s7'), ('\\rInf'), ('-0')`);
+  await migration.reverseCatchUp();
+  const read = migration.app.prepare(`SELECT typeof(k) || ' ' || k FROM loose WHERE v IS NULL
+    UNION ALL SELECT 'bytes ' || typeof(k) || ' ' || k FROM bytes WHERE v IS NULL ORDER BY 1`);
+  expect(read.pluck().all()).toEqual([
+    'bytes text -0',
+    'bytes text 007',
+    'bytes text 5.0',
+    'bytes text \\',
+    'bytes text \\rInf',
+    'bytes text \\s7',
+    'bytes text \\x0',
+    'integer -9223372036854775808',
+    'text +5',
+    'text 007',
+    'text \\',
+    'text \\s7',
+    'text \\share',
+    'text \\t61',
+  ]);
+  expect(
+    await verifyDatabases({ ...migration.endpoints, mode: 'full', sampleRows: 100, signal: never }),
+  ).toMatchObject({ equal: true });
 });

@@ -1,9 +1,11 @@
 /** Columns that mix storage classes: every value arrives, reads as it did, and goes home as it was. */
+import fc from 'fast-check';
 import { mixedText, mixedValue } from '../src/databases/mixed.ts';
 import { PostgresAdapter } from '../src/router/adapters/postgres.ts';
 import { SqliteAdapter } from '../src/router/adapters/sqlite.ts';
 import { verifyDatabases } from '../src/engine/verify.ts';
 import { never, TestMigration } from './support/migration.ts';
+import { column } from './support/plan.ts';
 import { seeded, type Random } from './support/random.ts';
 import { differences } from './support/same.ts';
 import { tamper } from './support/tamper.ts';
@@ -132,6 +134,22 @@ it('in a column declared TEXT give back the digits that were written on the targ
   expect(after).toMatchObject({ equal: true });
 });
 
+it('give back the digits of a column whose texts are too long for a limit', async () => {
+  migration.app.exec(`CREATE TABLE z (id INTEGER PRIMARY KEY, zip TEXT);
+    INSERT INTO z (zip) VALUES ('a' || char(0)), (hex(zeroblob(2600000))), ('007'), ('\\s7'), ('\\a')`);
+  await migration.upToVerified();
+  expect(column(migration.plan, 'z', 'zip').targetType).toBe('varchar');
+  expect((await migration.target.query('SELECT zip FROM z WHERE id = 3')).rows).toEqual([{ zip: '\\s007' }]);
+  await migration.cutOver();
+  await migration.target.query(`INSERT INTO z (zip) VALUES ('08'); UPDATE z SET zip = zip WHERE id < 6`);
+  await migration.reverseCatchUp();
+  const read = migration.app.prepare(`SELECT hex(zip), typeof(zip) FROM z WHERE id <> 2`).raw().all();
+  expect(read).toEqual(['6100', '303037', '5C7337', '5C61', '3038'].map((hex) => [hex, 'text']));
+  expect(
+    await verifyDatabases({ ...migration.endpoints, mode: 'full', sampleRows: 10, signal: never }),
+  ).toMatchObject({ equal: true });
+});
+
 it('verify what SQLite stores otherwise than it was written on the target: 5.0 as 5, and -0 as 0', async () => {
   migration.app.exec(`CREATE TABLE z (id INTEGER PRIMARY KEY, n NUMERIC, d REAL, e NUMERIC);
     INSERT INTO z VALUES (1, 'a', 0.5, 0.1 + 0.2), (2, 7, 0.5, 3)`);
@@ -166,4 +184,37 @@ it('write and read one text for every value that has no exact form elsewhere', (
     expect(text).not.toBeNull();
     expect(mixedValue(text!)).toEqual(value);
   }
+});
+
+it('have one text for every value that is no number, whatever it looks like', () => {
+  const pieces = fc.constantFrom(
+    '\\',
+    's',
+    'x',
+    't',
+    'r',
+    '00',
+    '61',
+    '6',
+    'c3',
+    'Inf',
+    '-',
+    '.',
+    'e',
+    ' ',
+    'é',
+  );
+  const texts = fc.array(pieces, { maxLength: 8 }).map((parts) => parts.join(''));
+  fc.assert(
+    fc.property(texts, fc.boolean(), (text, numbers) => {
+      expect(mixedValue(mixedText(text, numbers), numbers)).toEqual(text);
+      const value = mixedValue(text, numbers);
+      if (typeof value !== 'number' && typeof value !== 'bigint')
+        expect(mixedText(value, numbers)).toEqual(text);
+    }),
+    { numRuns: 2_000 },
+  );
+  const deep = '\\s'.repeat(1_000_000);
+  expect(mixedValue(`${deep}7`)).toHaveLength(1_999_999);
+  expect(mixedText(deep)).toBe(deep);
 });

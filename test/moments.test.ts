@@ -178,7 +178,7 @@ it('is written by SQLite, JavaScript and PostgreSQL alike, for random moments', 
         values: [made, momentPattern(kind)],
       });
       made.forEach((text, i) => {
-        const there = { seed, kind, ...sqlite[i]!, input: keyInput(text, kind), ...rows[i]!, back: momentText(kind, rows[i]!.text) }; // prettier-ignore
+        const there = { seed, kind, ...sqlite[i]!, input: keyInput(text, { kind }), ...rows[i]!, back: momentText(kind, rows[i]!.text) }; // prettier-ignore
         const inUtc = sqlite[i]!.text;
         expect(there).toEqual({ seed, kind, text: inUtc, admits: 1, fits: 1, input: inUtc, formed: text, shown: text, back: text }); // prettier-ignore
         expect(MOMENT_KINDS.filter((other) => isMomentText(other, text))).toEqual([kind]);

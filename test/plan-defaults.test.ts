@@ -229,7 +229,7 @@ describe('defaults that change', () => {
         'INSERT INTO t DEFAULT VALUES RETURNING c, d',
       );
       expect(mixedValue(rows[0]!.c)).toMatch(/^\d{10}$/);
-      expect(mixedValue(rows[0]!.d)).toMatch(/^[0-9A-F]{4}$/);
+      expect(mixedValue(rows[0]!.d, false)).toMatch(/^[0-9A-F]{4}$/);
     }
   });
 });

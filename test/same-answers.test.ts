@@ -35,7 +35,7 @@ const COLUMNS: Record<string, { declared: string; kind: ColumnKind; values: Valu
   um: { declared: '', kind: 'mixed', values: ['abc', Buffer.from([0, 1]), 0.5, 1 / 3, 7n, 2n ** 53n + 1n, '2024-01-31', 'Inf'] },
   im: { declared: 'INTEGER', kind: 'mixed', values: ['seven', 7, 7.5, 2n ** 60n] },
   bm: { declared: 'BLOB', kind: 'mixed', values: ['text in a blob', Buffer.from('bytes')] },
-  nul: { declared: 'TEXT', kind: 'mixed', values: [NUL, 'plain'] },
+  nul: { declared: 'TEXT', kind: 'mixed', values: [NUL, 'plain', '007', '5', '\\share', '\\', '-0'] },
 }; // prettier-ignore
 
 /** Dates in other forms, and the like: whatever kind holds them, they come back as the application stores them. */

@@ -2,11 +2,11 @@
  * Keys as they travel between the databases: each value with its SQLite storage class, because keys match by class
  * and bytes (1, 1.0 and '1' can be three rows of one table).
  */
-import type { ColumnKind, TablePlan } from '../contract.ts';
+import type { ColumnPlan, TablePlan } from '../contract.ts';
 import { literal } from './identifiers.ts';
 import { instantText } from './instant.ts';
 import { InvalidText } from './invalid-text.ts';
-import { mixedText } from './mixed.ts';
+import { DIGITS_ARE_TEXT, mixedText } from './mixed.ts';
 import { isMomentKind, isMomentText, momentInput } from './moment.ts';
 
 export type KeyValue = bigint | number | string | Buffer | InvalidText | null;
@@ -46,8 +46,11 @@ export function parseKeyText(text: string): KeyValue[] {
   });
 }
 
-/** The value as text that PostgreSQL's input function of the kind reads; null where the kind cannot hold it. */
-export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
+/** How the target holds a value. */
+type Held = Pick<ColumnPlan, 'kind'> & Partial<Pick<ColumnPlan, 'targetType'>>;
+
+/** The value as text that PostgreSQL's input function of the column's type reads; null where the column cannot hold it. */
+export function keyInput(value: KeyValue, { kind, targetType }: Held): string | null {
   if (isMomentKind(kind)) {
     return typeof value === 'string' && isMomentText(kind, value) ? momentInput(kind, value) : null;
   }
@@ -68,7 +71,9 @@ export function keyInput(value: KeyValue, kind: ColumnKind): string | null {
       return Buffer.isBuffer(value) ? `\\x${value.toString('hex')}` : null;
     case 'mixed':
       // The two databases spell a real differently, and keys are found by their text.
-      return value === null || typeof value === 'number' ? null : mixedText(value);
+      return value === null || typeof value === 'number'
+        ? null
+        : mixedText(value, targetType !== DIGITS_ARE_TEXT);
     case 'instant':
       return typeof value === 'bigint' ? instantText(value) : null;
     case 'uuid':
@@ -92,21 +97,20 @@ function isDate(text: string): boolean {
   return !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text);
 }
 
-/** Kinds of a table's key columns, in key order. */
-export function keyKinds(table: TablePlan): ColumnKind[] {
-  return table.key.map((name) => table.columns.find((column) => column.name === name)!.kind);
+/** A table's key columns, in key order. */
+export function keyColumns(table: TablePlan): ColumnPlan[] {
+  return table.key.map((name) => table.columns.find((column) => column.name === name)!);
 }
 
 /** Types of a table's key columns on the target, in key order. */
 export function keyTypes(table: TablePlan): string[] {
-  return table.key.map((name) => table.columns.find((column) => column.name === name)!.targetType);
+  return keyColumns(table).map(({ targetType }) => targetType);
 }
 
 /** A key that the target can hold, as SQL values of its columns' types. */
 export function keyLiterals(table: TablePlan, key: KeyValue[]): string {
-  const types = keyTypes(table);
-  return keyKinds(table)
-    .map((kind, i) => `${literal(keyInput(key[i]!, kind)!)}::${types[i]!}`)
+  return keyColumns(table)
+    .map((column, i) => `${literal(keyInput(key[i]!, column)!)}::${column.targetType}`)
     .join(', ');
 }
 

@@ -1,12 +1,14 @@
 /**
  * Columns that mix storage classes, as the target holds them: varchar whose text says the class of each value, so that
  * it goes back as it was. A number stands as its digits and a text as itself, so that ordinary conditions find both;
- * what would then be mistaken begins with a backslash:
+ * what would then be mistaken is marked:
  *
  *     5         integer        \x00ff    blob
  *     5.0       real           \s5       the text 5
  *     abc       text           \rInf     real, infinite
- *                              \t6100    the text of these bytes, which has a NUL or is not valid UTF-8
+ *     \abc      text           \t6100    the text of these bytes, which has a NUL or is not valid UTF-8
+ *
+ * A column with TEXT affinity holds no numbers, so that there 5 is a text: its type is `DIGITS_ARE_TEXT`.
  */
 import { isUtf8 } from 'node:buffer';
 import { textOf, type InvalidText } from './invalid-text.ts';
@@ -18,12 +20,25 @@ const REAL = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/;
 /** PostgreSQL's pattern of the texts that stand for a number: of these a column with a numeric affinity keeps one form. */
 export const MIXED_NUMBER = '^-?[0-9]+(\\.[0-9]+)?(e[+-]?[0-9]+)?$';
 
+/** Characters that PostgreSQL's varchar may be limited to, at most. */
+const MOST_CHARACTERS = 10_485_760;
+
+/** Type of a mixed column in which no text stands for a number: the greatest limit of a varchar, by which the router knows it. */
+export const DIGITS_ARE_TEXT = `varchar(${MOST_CHARACTERS})`;
+
+/** How PostgreSQL's protocol tells that limit: with the four bytes of its header (VARHDRSZ). */
+export const DIGITS_ARE_TEXT_MODIFIER = MOST_CHARACTERS + 4;
+
+/** Bytes of a value that certainly fits into such a column, each as two digits. */
+export const MOST_BYTES = 5_000_000;
+
 /**
  * The SQLite value that a text of a mixed column stands for.
- * @param numbers false for a column with TEXT affinity, which holds none: there a text that reads as one stands for itself
+ * @param numbers false where a text that reads as one stands for itself
  */
 export function mixedValue(text: string, numbers = true): Exclude<KeyValue, null> {
-  if (text.startsWith('\\')) return markedValue(text);
+  if (text.startsWith('\\s')) return isMistaken(unmarked(text), numbers) ? text.slice(2) : text;
+  if (text.startsWith('\\')) return markedValue(text, numbers);
   if (!numbers || !REAL.test(text)) return text;
   if (INTEGER.test(text)) {
     const whole = BigInt(text);
@@ -32,26 +47,41 @@ export function mixedValue(text: string, numbers = true): Exclude<KeyValue, null
   return Number(text);
 }
 
+/** The text without its marks of a text; one may have many, because a marked text is marked again. */
+function unmarked(text: string): string {
+  return text.replace(/^(?:\\s)+/, '');
+}
+
+/** Would the text, as it is, stand for another value? */
+export function isMistaken(text: string, numbers: boolean): boolean {
+  return mixedValue(text, numbers) !== text;
+}
+
 const HEX = /^(?:[0-9a-f]{2})*$/;
 
-function markedValue(text: string): string | number | Buffer | InvalidText {
+/** A mark that says nothing, such as those of a text that could stand for itself, is no mark but a text. */
+function markedValue(text: string, numbers: boolean): string | number | Buffer | InvalidText {
   const body = text.slice(2);
   switch (text[1]) {
     case 'x':
       return HEX.test(body) ? Buffer.from(body, 'hex') : text;
-    case 't':
-      return HEX.test(body) ? textOf(Buffer.from(body, 'hex')) : text;
-    case 's':
-      return body;
+    case 't': {
+      const bytes = HEX.test(body) ? Buffer.from(body, 'hex') : null;
+      return bytes === null || isPlainText(bytes) ? text : textOf(bytes);
+    }
     case 'r':
+      if (!numbers) return text;
       return body === 'Inf' ? Infinity : body === '-Inf' ? -Infinity : text;
     default:
       return text;
   }
 }
 
-/** The text that stands for a value; reals as JavaScript writes them, which is the same double. */
-export function mixedText(value: Exclude<KeyValue, null>): string {
+/**
+ * The text that stands for a value; reals as JavaScript writes them, which is the same double.
+ * @param numbers false where a text that reads as one stands for itself
+ */
+export function mixedText(value: Exclude<KeyValue, null>, numbers = true): string {
   if (typeof value === 'bigint') return String(value);
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) return value > 0 ? '\\rInf' : '\\r-Inf';
@@ -60,7 +90,7 @@ export function mixedText(value: Exclude<KeyValue, null>): string {
   }
   if (typeof value === 'string') {
     if (value.includes('\0')) return bytesText(Buffer.from(value, 'utf8'));
-    return value.startsWith('\\') || typeof mixedValue(value) !== 'string' ? `\\s${value}` : value;
+    return isMistaken(value, numbers) ? `\\s${value}` : value;
   }
   return Buffer.isBuffer(value) ? `\\x${value.toString('hex')}` : bytesText(value.bytes);
 }

@@ -4,7 +4,7 @@
  */
 import type Database from 'better-sqlite3';
 import type { TablePlan } from '../contract.ts';
-import { keyInput, keyKinds, keyText, type KeyValue } from '../databases/key.ts';
+import { keyInput, keyColumns, keyText, type KeyValue } from '../databases/key.ts';
 import { toCopyText } from '../databases/sqlite/copy-buffer.ts';
 import type { ChangedKeys } from '../databases/sqlite/log.ts';
 import { misfitReason } from '../databases/sqlite/chunk.ts';
@@ -47,10 +47,10 @@ interface NumberedKey {
 
 /** Keys that the target can hold at all; another key has no row there to delete. */
 function deletions(table: TablePlan, keys: NumberedKey[]): string[][] {
-  const kinds = keyKinds(table);
+  const columns = keyColumns(table);
   const inputs: string[][] = [];
   for (const { key } of keys) {
-    const input = key.map((value, i) => keyInput(value, kinds[i]!));
+    const input = key.map((value, i) => keyInput(value, columns[i]!));
     if (input.every((text) => text !== null)) inputs.push(input);
   }
   return inputs;

@@ -1,9 +1,9 @@
 /** CHECKs of the target: each admits exactly the values that can go back to SQLite as they are. */
 import type { ColumnKind } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
-import { MIXED_NUMBER } from '../databases/mixed.ts';
+import { DIGITS_ARE_TEXT, MIXED_NUMBER } from '../databases/mixed.ts';
 import { isMomentKind, momentCheck } from '../databases/moment.ts';
-import type { SourceColumn } from '../databases/sqlite/schema.ts';
+import { targetType, type ColumnCase } from './column-types.ts';
 
 /** A text that a column with a numeric affinity would turn into a number (sqlite3AtoF, spaces included). */
 const NUMBER_TEXT = `^[ \\t\\n\\v\\f\\r]*[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?[ \\t\\n\\v\\f\\r]*$`;
@@ -16,7 +16,8 @@ const NUMBER_BYTES = `^\\\\t(3[0-9]|2[bde]|[46]5|0[9a-d]|20)+$`;
  * SQL conditions for a column of this kind; empty where every value of the type can go back.
  * @param name of the column on the target
  */
-export function checksFor(name: string, column: SourceColumn, kind: ColumnKind): string[] {
+export function checksFor(name: string, subject: ColumnCase, kind: ColumnKind): string[] {
+  const { column } = subject;
   const c = quoted(name);
   const convertsText =
     column.affinity === 'INTEGER' || column.affinity === 'NUMERIC' || column.affinity === 'REAL';
@@ -40,11 +41,14 @@ export function checksFor(name: string, column: SourceColumn, kind: ColumnKind):
     case 'text':
       return convertsText ? [`${c} !~ '${NUMBER_TEXT}'`] : [];
     case 'mixed':
-      return convertsText
-        ? [
-            `(${c} !~ '${NUMBER_TEXT}' OR ${c} ~ '${MIXED_NUMBER}') AND ${c} !~ '${MARKED_NUMBER}' AND ${c} !~ '${NUMBER_BYTES}'`,
-          ]
-        : [];
+      return [
+        ...(convertsText
+          ? [
+              `(${c} !~ '${NUMBER_TEXT}' OR ${c} ~ '${MIXED_NUMBER}') AND ${c} !~ '${MARKED_NUMBER}' AND ${c} !~ '${NUMBER_BYTES}'`,
+            ]
+          : []),
+        ...mixedKeyChecks(c, subject),
+      ];
     case 'json':
       return convertsText ? [`json_typeof(${c}) <> 'number'`] : [];
     case 'jsonb':
@@ -56,4 +60,13 @@ export function checksFor(name: string, column: SourceColumn, kind: ColumnKind):
     case 'bytea':
       return [];
   }
+}
+
+/** Rows are found by the text of their key: no second spelling of an integer, and no real, which has no certain one. */
+function mixedKeyChecks(c: string, subject: ColumnCase): string[] {
+  if (!subject.keyed || targetType('mixed', subject) === DIGITS_ARE_TEXT) return [];
+  return [
+    `${c} !~ '^\\\\r-?Inf$' AND CASE WHEN ${c} ~ '^(0|-?[1-9][0-9]{0,18})$' ` +
+      `THEN ${c}::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 ELSE ${c} !~ '${MIXED_NUMBER}' END`,
+  ];
 }

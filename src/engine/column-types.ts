@@ -8,6 +8,7 @@ import { isMomentKind, MOMENT_KINDS, momentForm, momentType } from '../databases
 import type { Affinity } from '../databases/sqlite/affinity.ts';
 import type { ColumnFacts } from '../databases/sqlite/census.ts';
 import { isBoolean, isDate, isDatetime, isDecimal, isJson } from '../databases/sqlite/declared.ts';
+import { DIGITS_ARE_TEXT, MOST_BYTES } from '../databases/mixed.ts';
 import type { SourceColumn } from '../databases/sqlite/schema.ts';
 import { defaultSql, type SourceDefault } from './defaults.ts';
 
@@ -30,6 +31,12 @@ export const TARGET_TYPES: Record<ColumnKind, OverrideType> = {
     OverrideType
   >),
 };
+
+/** SQL of the type that holds the column as a kind. */
+export function targetType(kind: ColumnKind, { column, facts }: ColumnCase): string {
+  const digitsAreText = kind === 'mixed' && column.affinity === 'TEXT' && facts.longest <= MOST_BYTES;
+  return digitsAreText ? DIGITS_ARE_TEXT : TARGET_TYPES[kind];
+}
 
 /** A column with what the choice depends on. */
 export interface ColumnCase {

@@ -58,7 +58,7 @@ export function defaultSql(
 function mixedForm(forms: Forms, affinity: Affinity): string | undefined {
   const { text, bigint } = forms;
   const isDay = Object.keys(forms).some((kind) => kind === 'date' || isMomentKind(kind as ColumnKind));
-  if (text === undefined || isDay || (affinity !== 'TEXT' && affinity !== 'BLOB')) return text ?? bigint;
+  if (text === undefined || isDay || affinity !== 'BLOB') return text ?? bigint;
   // A text of digits would be taken for a number, see `mixed.ts`.
   return `regexp_replace(${text}, ${literal(`(${MIXED_NUMBER})`)}, '\\\\s\\1')`;
 }
@@ -114,7 +114,7 @@ function constantSql(
   affinity: Affinity,
 ): string | undefined {
   if (kind === 'mixed') {
-    const text = mixedText(value);
+    const text = mixedText(value, affinity !== 'TEXT');
     return mayBeInvalid(value) ? undefined : literal(text);
   }
   if (typeof value === 'bigint') return integerSql(value, kind, affinity);
@@ -125,7 +125,7 @@ function constantSql(
 
 function integerSql(value: bigint, kind: ColumnKind, affinity: Affinity): string | undefined {
   if (kind === 'bigint' || kind === 'numeric' || kind === 'integer')
-    return keyInput(value, kind) ?? undefined;
+    return keyInput(value, { kind }) ?? undefined;
   if (kind === 'instant') return instantDefault(value);
   // Without an affinity the integer stays one, which a double would not give back.
   if (kind === 'double' && affinity !== 'BLOB' && BigInt(Number(value)) === value) return String(value);

@@ -17,7 +17,7 @@ import type pg from 'pg';
 import type { TablePlan } from '../contract.ts';
 import {
   keyInput,
-  keyKinds,
+  keyColumns,
   keysAsRows,
   keyText,
   keyTypes,
@@ -271,10 +271,10 @@ function sourceRows(staged: ChangedKeys, table: TablePlan): Buffer {
 
 /** Those of the keys that the target can hold at all, with their `keyInput` texts. */
 function heldKeys(table: TablePlan, keys: KeyValue[][]): { keys: KeyValue[][]; inputs: string[][] } {
-  const kinds = keyKinds(table);
+  const columns = keyColumns(table);
   const held: { keys: KeyValue[][]; inputs: string[][] } = { keys: [], inputs: [] };
   for (const key of keys) {
-    const input = key.map((value, i) => keyInput(value, kinds[i]!));
+    const input = key.map((value, i) => keyInput(value, columns[i]!));
     if (!input.every((text) => text !== null)) continue;
     held.keys.push(key);
     held.inputs.push(input);

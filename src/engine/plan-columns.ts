@@ -4,7 +4,7 @@ import { quoted } from '../databases/identifiers.ts';
 import type { TableFacts } from '../databases/sqlite/census.ts';
 import type { SourceTable } from '../databases/sqlite/schema.ts';
 import { checksFor } from './checks.ts';
-import { chooseKind, mixedCode, TARGET_TYPES } from './column-types.ts';
+import { chooseKind, mixedCode, targetType } from './column-types.ts';
 import { defaultSql, readDefault } from './defaults.ts';
 import { named, type Findings } from './findings.ts';
 import { misfits, oddValues, reportValues } from './odd-values.ts';
@@ -116,7 +116,7 @@ export function planColumn(
     ...renamed(column.name, onTarget.columns.get(column.name)!),
     declared: column.declared,
     kind: choice.kind,
-    targetType: TARGET_TYPES[choice.kind],
+    targetType: targetType(choice.kind, subject),
     why: identity ? `${choice.why}; numbered by the target` : choice.why,
     census: censusOf(facts.columns.get(column.name)!),
     notNull: column.notNull || identity,
@@ -139,9 +139,9 @@ export function guardsOf(
   const guards = (name: string, conditions: string[]): TablePlan['guards'] =>
     conditions.map((sql) => ({ name: freeName(`crossfade_${name}`, taken), sql }));
   return [
-    ...[...choices.values()].flatMap(({ subject: { column }, choice }) => {
-      const name = onTarget.columns.get(column.name)!;
-      return guards(name, checksFor(name, column, choice.kind));
+    ...[...choices.values()].flatMap(({ subject, choice }) => {
+      const name = onTarget.columns.get(subject.column.name)!;
+      return guards(name, checksFor(name, subject, choice.kind));
     }),
     ...generated.guards.flatMap(({ name, conditions }) => guards(name, conditions)),
   ];

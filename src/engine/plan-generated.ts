@@ -6,7 +6,7 @@ import { isMomentKind, momentType, type HeldMoments } from '../databases/moment.
 import { tableFacts, type TableFacts } from '../databases/sqlite/census.ts';
 import type { SourceColumn, SourceTable } from '../databases/sqlite/schema.ts';
 import { checksFor } from './checks.ts';
-import { holds, preferredKinds, reason, TARGET_TYPES, type ColumnCase } from './column-types.ts';
+import { holds, preferredKinds, reason, targetType, type ColumnCase } from './column-types.ts';
 import type { Form } from './expression-forms.ts';
 import type { ColumnLookup, ColumnType } from './expression-parser.ts';
 import { translateGenerated } from './expressions.ts';
@@ -83,7 +83,7 @@ export async function planGenerated(
       plans.guards.push({
         name: there,
         conditions: [
-          ...checksFor(there, column, form.kind),
+          ...checksFor(there, subject, form.kind),
           ...(form.check === undefined ? [] : [form.check(quoted(there))]),
         ],
       });
@@ -126,7 +126,7 @@ function planOf(subject: ColumnCase, form: Form): GeneratedColumnPlan {
     name: column.name,
     declared: column.declared,
     kind: form.kind,
-    targetType: TARGET_TYPES[form.kind],
+    targetType: targetType(form.kind, subject),
     why: `generated (${column.generated}) as ${oneLine(column.expression!)}; ${reason(form.kind, subject)}`,
     census: censusOf(subject.facts),
     notNull: column.notNull,

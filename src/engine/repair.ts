@@ -6,7 +6,7 @@ import type Database from 'better-sqlite3';
 import type pg from 'pg';
 import type { TablePlan } from '../contract.ts';
 import { CrossfadeError } from '../errors.ts';
-import { keyInput, keyKinds, keysAsRows, parseKeyText, type KeyValue } from '../databases/key.ts';
+import { keyInput, keyColumns, keysAsRows, parseKeyText, type KeyValue } from '../databases/key.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { readControl } from '../databases/sqlite/control.ts';
 import { endOfLog, hasLog, logKeys } from '../databases/sqlite/log.ts';
@@ -93,13 +93,13 @@ export class Repairer {
 
   /** @returns null where the target is not open */
   private async logOnTarget(table: TablePlan, keys: KeyValue[][]): Promise<Moment | null> {
-    const kinds = keyKinds(table);
-    const inputs = keys.map((key) => key.map((value, i) => keyInput(value, kinds[i]!)));
+    const columns = keyColumns(table);
+    const inputs = keys.map((key) => key.map((value, i) => keyInput(value, columns[i]!)));
     const held = inputs.filter((key): key is string[] => key.every((text) => text !== null));
     // A key that the target's log cannot name can only go with its whole table.
     const named =
       held.length === keys.length
-        ? `SELECT ARRAY[${kinds.map((_, i) => `d.k${i}::text`).join(', ')}] FROM ${keysAsRows(table, held)}`
+        ? `SELECT ARRAY[${columns.map((_, i) => `d.k${i}::text`).join(', ')}] FROM ${keysAsRows(table, held)}`
         : 'SELECT NULL::text[]';
     const { rows } = await this.client.query<{ seq: string | null }>(
       `WITH logged AS (

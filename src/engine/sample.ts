@@ -7,7 +7,7 @@ import type pg from 'pg';
 import type { ColumnKind, ColumnPlan, TablePlan } from '../contract.ts';
 import { literal, quoted } from '../databases/identifiers.ts';
 import { InvalidText, textOf } from '../databases/invalid-text.ts';
-import { keyInput, keyKinds, keysAsRows, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
+import { keyInput, keyColumns, keysAsRows, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
 import { keepsNegativeZero } from '../databases/sqlite/affinity.ts';
 import { isMomentKind, momentPattern, momentType } from '../databases/moment.ts';
 import { sqliteValue } from '../databases/postgres/copy-text.ts';
@@ -35,9 +35,9 @@ export interface FormDifference {
 
 /** Keys of up to `rows` random rows of the source, those left out that the target cannot hold. */
 export function sampleKeys(db: Database.Database, table: TablePlan, rows: number): KeyValue[][] {
-  const kinds = keyKinds(table);
+  const columns = keyColumns(table);
   return randomKeys(db, table, rows).filter((key) =>
-    key.every((value, i) => keyInput(value, kinds[i]!) !== null),
+    key.every((value, i) => keyInput(value, columns[i]!) !== null),
   );
 }
 
@@ -60,11 +60,11 @@ function formDifferences(
   source: (Forms | null)[],
   target: Map<string, Forms>,
 ): FormDifference[] {
-  const kinds = keyKinds(table);
+  const columns = keyColumns(table);
   const found: FormDifference[] = [];
   for (const [place, key] of keys.entries()) {
     const forms = source[place] ?? null;
-    const others = target.get(key.map((value, i) => keyInput(value, kinds[i]!)!).join('\0'));
+    const others = target.get(key.map((value, i) => keyInput(value, columns[i]!)!).join('\0'));
     if (forms === null || others === undefined) continue;
     const column = table.columns.findIndex((_, i) => forms[i] !== others[i]);
     if (column < 0) continue;
@@ -218,8 +218,8 @@ async function targetForms(
   table: TablePlan,
   keys: KeyValue[][],
 ): Promise<Map<string, Forms>> {
-  const kinds = keyKinds(table);
-  const inputs = keys.map((key) => key.map((value, i) => keyInput(value, kinds[i]!)!));
+  const columns = keyColumns(table);
+  const inputs = keys.map((key) => key.map((value, i) => keyInput(value, columns[i]!)!));
   // n is the key's place in the list, so that the answer needs no conversion of keys back.
   const numbered = keysAsRows(table, inputs).replace(/\) AS d\((.*)\)$/, ') WITH ORDINALITY AS d($1, n)');
   const { rows } = await client.query<unknown[]>({

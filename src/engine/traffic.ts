@@ -10,7 +10,7 @@ import {
   type TrafficSnapshot,
 } from '../contract.ts';
 import { quoted } from '../databases/identifiers.ts';
-import { keyInput, keyKinds, keyTypes, type KeyValue } from '../databases/key.ts';
+import { keyInput, keyColumns, keyTypes, type KeyValue } from '../databases/key.ts';
 import { connectTarget } from '../databases/postgres/connection.ts';
 import type { Queryable } from '../databases/postgres/control.ts';
 import { targetKey, targetTable } from '../databases/postgres/names.ts';
@@ -168,7 +168,7 @@ async function readTarget(client: pg.Client, table: TablePlan, key: KeyValue[]):
   const where = targetKey(table)
     .map((name, i) => `${name} = $${i + 1}::${types[i]!}`)
     .join(' AND ');
-  const values = keyKinds(table).map((kind, i) => keyInput(key[i]!, kind));
+  const values = keyColumns(table).map((column, i) => keyInput(key[i]!, column));
   return client.query(`SELECT * FROM ${targetTable(table)} WHERE ${where}`, values);
 }
 

@@ -7,7 +7,7 @@ import { setImmediate as yieldToLoop } from 'node:timers/promises';
 import type pg from 'pg';
 import type { TablePlan } from '../contract.ts';
 import { GrowingBuffer } from '../databases/growing-buffer.ts';
-import { keyInput, keyKinds, keyLiterals, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
+import { keyColumns, keyInput, keyLiterals, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
 import { copyOut } from '../databases/postgres/copy-stream.ts';
 import { copyLineKey, splitLines } from '../databases/postgres/copy-text.ts';
 import { targetColumns, targetKey, targetTable } from '../databases/postgres/names.ts';
@@ -139,8 +139,8 @@ async function inPortions(keys: string[], suspect: (keys: KeyValue[][]) => Promi
 
 /** Can the target's type hold the key? */
 function isHeld(table: TablePlan, key: KeyValue[]): boolean {
-  const kinds = keyKinds(table);
-  return key.every((value, i) => keyInput(value, kinds[i]!) !== null);
+  const columns = keyColumns(table);
+  return key.every((value, i) => keyInput(value, columns[i]!) !== null);
 }
 
 /** Rows after the key `after` up to `last`; to the end where `last` is null. COPY takes no parameters, so they are literals. */

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { instantMs } from '../databases/instant.ts';
 import { InvalidText } from '../databases/invalid-text.ts';
-import { mixedValue } from '../databases/mixed.ts';
+import { DIGITS_ARE_TEXT_MODIFIER, mixedValue } from '../databases/mixed.ts';
 import { momentText, type HeldMoments } from '../databases/moment.ts';
 
 /** A value in a form that both databases' are brought to. */
@@ -56,7 +56,7 @@ export function targetCell(text: string | null, type: number, modifier: number, 
     case OID.timestamptz:
       return modifier === MILLISECONDS ? `n${instantMs(text)}` : `t${momentText(moments.timestamptz, text)}`;
     case OID.varchar:
-      return mixedCell(mixedValue(text));
+      return mixedCell(mixedValue(text, modifier !== DIGITS_ARE_TEXT_MODIFIER));
     default:
       return `t${text}`;
   }

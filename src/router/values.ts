@@ -4,7 +4,7 @@ import type pg from 'pg';
 import type { Value } from '../databases/adapter.ts';
 import { instantMs } from '../databases/instant.ts';
 import { InvalidText } from '../databases/invalid-text.ts';
-import { mixedValue } from '../databases/mixed.ts';
+import { DIGITS_ARE_TEXT_MODIFIER, mixedValue } from '../databases/mixed.ts';
 import { momentText, USUAL_MOMENTS, type HeldMoments } from '../databases/moment.ts';
 import { CrossfadeError } from '../errors.ts';
 import { ROW_NUMBER_COLUMN } from '../protocol.ts';
@@ -185,6 +185,7 @@ const NO_MODIFIER = -1;
 
 type Decode = (text: string) => ReturnType<typeof mixedValue>;
 const milliseconds: Decode = (text) => instantMs(text) ?? text;
+const withoutNumbers: Decode = (text) => mixedValue(text, false);
 
 /** See `asSqlite`. */
 function decodeOf(
@@ -198,7 +199,8 @@ function decodeOf(
     return (text) => momentText(moments.timestamptz, text) ?? text;
   }
   if (tableID === 0) return null;
-  if (dataTypeID === OID.varchar) return mixedValue;
+  if (dataTypeID === OID.varchar)
+    return dataTypeModifier === DIGITS_ARE_TEXT_MODIFIER ? withoutNumbers : mixedValue;
   return dataTypeID === OID.timestamptz && dataTypeModifier === MILLISECONDS ? milliseconds : null;
 }
 

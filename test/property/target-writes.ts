@@ -96,9 +96,12 @@ const VALUES: Record<string, string[]> = {
     `'5.0'`,
     `'1.50'`,
     `'\\s5'`,
+    `'\\s\\x'`,
+    `'\\share'`,
     `'\\x00ff'`,
     `'\\rInf'`,
     `'\\t6100'`,
+    `'\\t61'`,
     `'\\'`,
     `'\\q'`,
     `'9223372036854775808'`,
@@ -106,12 +109,9 @@ const VALUES: Record<string, string[]> = {
   ],
 };
 
-/** Reads as a number, and is no integer in SQLite's spelling; or is marked and could stand for itself. */
-const ODD_NUMBER = /^'(0\d+|\d+|-?\d+\.\d+|\d+e\d+|\\s.*)'$/;
-
 interface TargetTable {
   sql: string;
-  columns: { name: string; sql: string; type: string; identity: boolean; keyed: boolean }[];
+  columns: { name: string; sql: string; type: string; identity: boolean }[];
 }
 
 async function readTables(client: pg.Client): Promise<TargetTable[]> {
@@ -121,20 +121,18 @@ async function readTables(client: pg.Client): Promise<TargetTable[]> {
     name: string;
     type: string;
     identity: boolean;
-    keyed: boolean;
   }>(
     `SELECT format('public.%I', c.relname) AS "table", quote_ident(a.attname) AS "column", a.attname AS name,
-            format_type(a.atttypid, NULL) AS type, a.attidentity <> '' AS identity,
-            EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND a.attnum = ANY (i.indkey)) AS keyed
+            format_type(a.atttypid, NULL) AS type, a.attidentity <> '' AS identity
        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
       WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND a.attgenerated = ''
         AND NOT a.attisdropped
       ORDER BY c.relname COLLATE "C", a.attnum`,
   );
   const tables = new Map<string, TargetTable>();
-  for (const { table, column, name, type, identity, keyed } of rows) {
+  for (const { table, column, name, type, identity } of rows) {
     const found = tables.get(table) ?? { sql: table, columns: [] };
-    found.columns.push({ name, sql: column, type, identity, keyed });
+    found.columns.push({ name, sql: column, type, identity });
     tables.set(table, found);
   }
   return [...tables.values()];
@@ -144,11 +142,8 @@ function writeSql(write: TargetWrite, tables: TargetTable[]): string {
   const table = tables[write.table % tables.length]!;
   const at = (places: number[]): TargetTable['columns'] =>
     [...new Set(places.map((place) => place % table.columns.length))].map((place) => table.columns[place]!);
-  const value = ({ type, keyed }: TargetTable['columns'][number], i: number): string => {
-    // A key of several classes is found by its text: a number must be spelled as SQLite would spell it.
-    const oddly = (literal: string): boolean =>
-      keyed && type === 'character varying' && ODD_NUMBER.test(literal);
-    const pool = [...(VALUES[type] ?? []).filter((literal) => !oddly(literal)), 'NULL'];
+  const value = ({ type }: TargetTable['columns'][number], i: number): string => {
+    const pool = [...(VALUES[type] ?? []), 'NULL'];
     return pool[write.values[i % write.values.length]! % pool.length]!;
   };
   const row = `ctid = (SELECT x.ctid FROM ${table.sql} x ORDER BY x::text COLLATE "C" OFFSET ${write.row} LIMIT 1)`;

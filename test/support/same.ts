@@ -95,12 +95,17 @@ function fromTarget(value: string | null, field: pg.FieldDef, numbers: Numbers, 
 
 /** The text of a column of several storage classes, read by rules of its own. */
 function fromMixed(value: string, numbers: Numbers): string {
-  const marked = /^\\([xst])(.*)$/s.exec(value);
-  const hex = /^([0-9a-f]{2})*$/.test(marked?.[2] ?? 'no');
-  if (marked?.[1] === 's') return `t${marked[2]}`;
-  if (marked?.[1] === 'x' && hex) return `b${marked[2]}`;
-  if (marked?.[1] === 't' && hex) return text(Buffer.from(marked[2]!, 'hex'));
-  if (value === '\\rInf' || value === '\\r-Inf') return real(value === '\\rInf' ? Infinity : -Infinity);
+  const core = value.replace(/^(\\s)+/, '');
+  const isText = fromUnmarked(core, numbers) === `t${core}`;
+  return core === value ? fromUnmarked(value, numbers) : `t${isText ? value : value.slice(2)}`;
+}
+
+function fromUnmarked(value: string, numbers: Numbers): string {
+  const marked = /^\\([xt])((?:[0-9a-f]{2})*)$/.exec(value);
+  if (marked?.[1] === 'x') return `b${marked[2]}`;
+  const bytes = Buffer.from(marked?.[2] ?? '', 'hex');
+  if (text(bytes).startsWith('T')) return text(bytes);
+  if (numbers !== 'none' && /^\\r-?Inf$/.test(value)) return real(value === '\\rInf' ? Infinity : -Infinity);
   if (numbers === 'none' || !/^-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$/.test(value)) return `t${value}`;
   if (/^-?[0-9]+$/.test(value) && BigInt.asIntN(64, BigInt(value)) === BigInt(value))
     return `n${BigInt(value)}`;

@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { ColumnPlan, TablePlan } from '../../contract.ts';
 import { instantMs } from '../instant.ts';
-import { mixedValue } from '../mixed.ts';
+import { DIGITS_ARE_TEXT, mixedValue } from '../mixed.ts';
 import { InvalidText } from '../invalid-text.ts';
 import { isMomentKind, momentText } from '../moment.ts';
 import type { KeyValue } from '../key.ts';
@@ -42,7 +42,7 @@ export function cellValue(cell: string, column: Held): KeyValue {
 }
 
 /** What says how a column holds its values on the target, and what the source makes of them. */
-type Held = Pick<ColumnPlan, 'kind' | 'declared'>;
+type Held = Pick<ColumnPlan, 'kind' | 'declared' | 'targetType'>;
 
 /**
  * The SQLite value of a text that PostgreSQL wrote for a column of this kind; bound into the source's column it gives
@@ -64,7 +64,7 @@ export function sqliteValue(text: string, column: Held): KeyValue {
     case 'bytea':
       return Buffer.from(text.slice(2), 'hex');
     case 'mixed':
-      return stored(mixedValue(text, affinityOf(column.declared) !== 'TEXT'), column);
+      return stored(mixedColumnValue(text, column), column);
     case 'instant':
       return instantMs(text) ?? text;
     case 'text':
@@ -74,6 +74,13 @@ export function sqliteValue(text: string, column: Held): KeyValue {
     case 'date':
       return text;
   }
+}
+
+function mixedColumnValue(text: string, column: Held): Exclude<KeyValue, null> {
+  const value = mixedValue(text, column.targetType !== DIGITS_ARE_TEXT);
+  // SQLite would make a text of the number, in a spelling of its own.
+  const isNumber = typeof value === 'number' || typeof value === 'bigint';
+  return isNumber && affinityOf(column.declared) === 'TEXT' ? text : value;
 }
 
 function doubleValue(text: string): number {

@@ -12,7 +12,7 @@ import { CrossfadeError } from '../../errors.ts';
 import { literal, quoted } from '../identifiers.ts';
 import { FIRST_INSTANT, instantSql, LAST_INSTANT } from '../instant.ts';
 import { canonicalJsonBytes } from '../json-value.ts';
-import { isPlainText } from '../mixed.ts';
+import { DIGITS_ARE_TEXT, isMistaken, isPlainText } from '../mixed.ts';
 import { isMomentKind, momentAdmitsSql, momentSql } from '../moment.ts';
 import { makesIntegers } from './affinity.ts';
 
@@ -88,7 +88,10 @@ function cellSql(column: ColumnPlan, name: string, inKey: boolean): CellSql {
       return { text: name, admits: `(typeof(${name}) = 'text' AND ${canonicalJsonSql(name)} IS NOT NULL)` };
     case 'mixed':
       // See `keyInput`.
-      return { text: mixedSql(name), admits: inKey ? `typeof(${name}) <> 'real'` : `${name} IS NOT NULL` };
+      return {
+        text: mixedSql(name, column.targetType !== DIGITS_ARE_TEXT),
+        admits: inKey ? `typeof(${name}) <> 'real'` : `${name} IS NOT NULL`,
+      };
     case 'bytea':
       return { text: `'\\x' || lower(hex(${name}))`, admits: `typeof(${name}) = 'blob'` };
     case 'date':
@@ -116,6 +119,8 @@ const UUID_GLOB = [8, 4, 4, 4, 12].map((digits) => '[0-9a-f]'.repeat(digits)).jo
 /** Our function in SQLite that is `isPlainText`. */
 export const IS_PLAIN_TEXT = 'crossfade_is_plain_text';
 
+const IS_MISTAKEN = 'crossfade_is_mistaken';
+
 const CANONICAL_JSON = 'crossfade_canonical_json';
 
 /** SQL of a text's canonical form as JSON; NULL where jsonb cannot hold it. */
@@ -126,6 +131,9 @@ export function canonicalJsonSql(name: string): string {
 /** Gives a connection the functions that our SQL calls, as `openSource` does. */
 export function defineFunctions(db: Database.Database): void {
   db.function(IS_PLAIN_TEXT, { deterministic: true }, (bytes) => Number(isPlainText(bytes as Buffer)));
+  db.function(IS_MISTAKEN, { deterministic: true }, (text, numbers) =>
+    Number(isMistaken(text as string, numbers === 1)),
+  );
   db.function(CANONICAL_JSON, { deterministic: true }, (bytes) =>
     bytes === null ? null : canonicalJsonBytes(bytes as Buffer),
   );
@@ -140,15 +148,16 @@ function shortestSql(name: string): string {
   return `${enough.join(' ')} ELSE format('%!.17g', ${name})`;
 }
 
-/** See `mixed.ts`. A text is one that reads as a number where SQLite's own rule of comparison takes it for one. */
-function mixedSql(name: string): string {
+/** See `mixed.ts`, whose rule is asked of every text that begins as marks do or that SQLite can read as a number. */
+function mixedSql(name: string, numbers: boolean): string {
+  const suspicious = `substr(${name}, 1, 1) = '\\'${numbers ? ` OR +${name} = CAST(${name} AS NUMERIC)` : ''}`;
   return (
     `CASE typeof(${name}) WHEN 'integer' THEN ${name} ` +
     `WHEN 'real' THEN CASE WHEN ${name} IN (9e999, -9e999) THEN '\\r' || ${name} ` +
     `WHEN ${name} = 0 AND atan2(${name}, -1.0) < 0 THEN '-0.0' ${shortestSql(name)} END ` +
     `WHEN 'blob' THEN '\\x' || lower(hex(${name})) ` +
     `ELSE CASE WHEN NOT ${IS_PLAIN_TEXT}(CAST(${name} AS BLOB)) THEN '\\t' || lower(hex(${name})) ` +
-    `WHEN substr(${name}, 1, 1) = '\\' OR +${name} = CAST(${name} AS NUMERIC) THEN '\\s' || ${name} ELSE ${name} END END`
+    `WHEN (${suspicious}) AND ${IS_MISTAKEN}(${name}, ${Number(numbers)}) THEN '\\s' || ${name} ELSE ${name} END END`
   );
 }
 
