@@ -8,7 +8,7 @@ import { never, TestMigration } from '../support/migration.ts';
 import { contents, differences, schemaOf } from '../support/same.ts';
 import { schemaDifferences } from '../support/same-schema.ts';
 import { undeserved } from './expected-blockers.ts';
-import { anySchema, type Table } from './ddl.ts';
+import { anySchema, quoted, type Table } from './ddl.ts';
 import { anyTargetWrites, touchAll, writeOnTarget, type TargetWrite } from './target-writes.ts';
 import { anyWrites, Writer, type Transaction } from './writes.ts';
 
@@ -189,22 +189,33 @@ class RoundTrip {
     this.writer.transactions(this.subject.writes[phase]!, this.subject.tables);
   }
 
+  /**
+   * What AUTOINCREMENT never gives out again: an UPDATE of the id leaves sqlite_sequence behind, and SQLite then looks at the
+   * rows as well, as PostgreSQL's sequence and what comes back from there do.
+   */
   private sequences(): string[] {
     const { app } = this.migration;
-    const exists = app
-      .prepare(`SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_sequence'`)
-      .pluck()
-      .get() as number;
-    const rows =
-      exists === 0
-        ? []
-        : app
-            .prepare(
-              `SELECT name || ' ' || seq FROM sqlite_sequence WHERE name NOT LIKE '\\_crossfade%' ESCAPE '\\'`,
-            )
-            .pluck()
-            .all();
-    return (rows as string[]).sort();
+    const exists = app.prepare(`SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'`).get();
+    if (exists === undefined) return [];
+    const names = app.prepare(
+      `SELECT s.name, s.seq, c.name AS key FROM sqlite_sequence s JOIN pragma_table_info(s.name) c ON c.pk = 1
+        WHERE s.name NOT LIKE '\\_crossfade%' ESCAPE '\\'`,
+    );
+    const rows = names.safeIntegers().all() as {
+      name: string;
+      seq: bigint;
+      key: string;
+    }[];
+    return rows
+      .map(({ name, seq, key }) => {
+        const used = app
+          .prepare(`SELECT coalesce(max(${quoted(key)}), 0) FROM ${quoted(name)}`)
+          .pluck()
+          .safeIntegers()
+          .get() as bigint;
+        return `${name} ${used > seq ? used : seq}`;
+      })
+      .sort();
   }
 
   /** SQLite lets some through: REPLACE may delete a parent behind the check of its own statement. */
