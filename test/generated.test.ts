@@ -250,3 +250,16 @@ describe('a column whose expression is uncertain', () => {
     expect(table(plan, 't').generated).toBeUndefined();
   });
 });
+
+it('computed from a -0 that goes back as 0 are the same', async () => {
+  await create(`CREATE TABLE z (r REAL PRIMARY KEY, c AS (coalesce(r, NULL)) VIRTUAL, n AS (coalesce(r, 0.0)) STORED);
+    INSERT INTO z (r) VALUES (0.5), (1.5)`);
+  await migration.upToVerified();
+  await migration.cutOver();
+  await migration.target.query(`INSERT INTO z (r) VALUES ('-0')`);
+  await migration.reverseCatchUp();
+  expect(await differences(migration.app, migration.target, migration.plan)).toEqual([]);
+  expect(
+    await verifyDatabases({ ...migration.endpoints, mode: 'full', sampleRows: 10, signal: never }),
+  ).toMatchObject({ equal: true });
+});

@@ -170,7 +170,9 @@ function sourceForm(value: KeyValue, column: ColumnPlan): string | null {
   if (column.kind === 'boolean') return value === 1n ? 'true' : 'false';
   // The shortest digits that give the double back are the decimal that it was written for.
   if (column.kind === 'numeric') return decimalForm(String(value));
-  if (column.kind === 'double') return doubleHex(Number(value));
+  if (column.kind === 'double') {
+    return doubleHex(keepsNegativeZero(column) ? Number(value) : Number(value) + 0);
+  }
   return typeof value === 'bigint' ? String(value) : doubleHex(value);
 }
 
@@ -197,7 +199,7 @@ function targetForm(column: ColumnPlan): string {
     case 'instant':
       return `(extract(epoch FROM ${name}) * 1000)::bigint::text`;
     case 'double':
-      // -0 becomes 0 in a column that converts numbers; + 0 does the same.
+      // + 0 makes 0 of -0.
       return `encode(float8send(${name}${keepsNegativeZero(column) ? '' : ' + 0'}), 'hex')`;
     case 'bytea':
       return `encode(${name}, 'hex')`;

@@ -112,7 +112,9 @@ function fromUnmarked(value: string, numbers: Numbers): string {
   return numbers === 'kept' ? real(Number(value)) : number(Number(value) + 0);
 }
 
-function numbersOf(declared: string, strict: boolean): Numbers {
+function numbersOf({ declared, strict, generated }: SourceColumn): Numbers {
+  // Computed from a -0 that the source does not have.
+  if (generated) return 'converted';
   if (strict && declared.toUpperCase() === 'ANY') return 'kept';
   if (/INT/i.test(declared)) return 'converted';
   if (/CHAR|CLOB|TEXT/i.test(declared)) return 'none';
@@ -123,21 +125,25 @@ interface SourceColumn {
   name: string;
   declared: string;
   strict: boolean;
+  generated: boolean;
 }
 
 /** The application's own tables in the file, generated columns included. */
 export function sourceTables(db: Database.Database): Map<string, SourceColumn[]> {
   const rows = db
     .prepare(
-      `SELECT l.name AS "table", l.strict, c.name, c.type AS declared
+      `SELECT l.name AS "table", l.strict, c.name, c.type AS declared, c.hidden > 0 AS generated
          FROM pragma_table_list l JOIN pragma_table_xinfo(l.name) c
         WHERE l.schema = 'main' AND l.type = 'table' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
           AND l.name NOT LIKE '\\_crossfade\\_%' ESCAPE '\\' AND c.hidden IN (0, 2, 3) ORDER BY l.name, c.cid`,
     )
-    .all() as { table: string; strict: number; name: string; declared: string }[];
+    .all() as { table: string; strict: number; name: string; declared: string; generated: number }[];
   const tables = new Map<string, SourceColumn[]>();
-  for (const { table, strict, name, declared } of rows) {
-    tables.set(table, [...(tables.get(table) ?? []), { name, declared, strict: strict === 1 }]);
+  for (const { table, strict, name, declared, generated } of rows) {
+    tables.set(table, [
+      ...(tables.get(table) ?? []),
+      { name, declared, strict: strict === 1, generated: generated === 1 },
+    ]);
   }
   return tables;
 }
@@ -196,7 +202,7 @@ async function tableDifferences(
   const theirs = columns.map((column) => quote(targetName(plannedColumns, column.name))).join(', ');
   const select = `SELECT ${theirs} FROM public.${quote(there)}`;
   const { fields } = await client.query({ text: `${select} LIMIT 0`, rowMode: 'array' });
-  const numbers = columns.map(({ declared, strict }) => numbersOf(declared, strict));
+  const numbers = columns.map((column) => numbersOf(column));
   const exact = numbers.map((of, i) => of === 'kept' && fields[i]!.dataTypeID === VARCHAR);
   const source = db
     .prepare(
@@ -205,7 +211,11 @@ async function tableDifferences(
     .safeIntegers()
     .raw()
     .all() as unknown[][];
-  const rows = source.map((row) => row.map((value, i) => fromSource(value, exact[i]!)).join(' | '));
+  const rows = source.map((row) =>
+    row
+      .map((value, i) => fromSource(columns[i]!.generated && value === 0 ? 0 : value, exact[i]!))
+      .join(' | '),
+  );
   const target = await targetRows(client, select, numbers, await formsOf(client, there));
   return [
     ...surplus(rows, target).map((row) => `${name}, source only: ${row}`),

@@ -23,7 +23,11 @@ export function makesIntegers({ declared }: { declared: string }): boolean {
   return (affinity === 'NUMERIC' && declared.toUpperCase() !== 'ANY') || affinity === 'INTEGER';
 }
 
-/** Does the column keep -0 apart from 0? A STRICT table's ANY does, and the plan does not tell which ANY it is. */
-export function keepsNegativeZero({ declared }: { declared: string }): boolean {
-  return affinityOf(declared) === 'BLOB' || declared.toUpperCase() === 'ANY';
+/**
+ * Does the column keep -0 apart from 0? A STRICT table's ANY does, and the plan does not tell which ANY it is. A generated
+ * column may be computed from a -0 that the target holds and the source has made 0 of.
+ */
+export function keepsNegativeZero(column: { declared: string; expressionSql?: string }): boolean {
+  const { declared, expressionSql } = column;
+  return expressionSql === undefined && (affinityOf(declared) === 'BLOB' || declared.toUpperCase() === 'ANY');
 }
