@@ -191,7 +191,7 @@ describe('a cutover that cannot complete returns, and a later one succeeds', () 
   it('when its connection breaks, or it is called off before the fence', async () => {
     underTheFence(() =>
       migration.target.query(
-        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'crossfade%'`,
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'crossfade%' AND datname = current_database()`,
       ),
     );
     await expectReturned(migration.cutOver(), /returned to the state before it/);

@@ -4,7 +4,6 @@
  * The numbered steps are those of docs/protocol.md.
  */
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
 import type { CutoverReport, Mismatch } from '../contract.ts';
 import { CrossfadeError, messageOf } from '../errors.ts';
@@ -28,6 +27,7 @@ import { sourceFault, type SourceLease } from './source-control.ts';
 import { readCheckpoint } from './store.ts';
 import { advanceSequences, leased } from './target-schema.ts';
 import { Verifier } from './verify.ts';
+import { within } from './within.ts';
 
 export interface CutoverOptions {
   endpoints: Endpoints;
@@ -129,7 +129,9 @@ class Cutover {
     const { epoch: from } = this.options.sourceLease;
     try {
       const deadline = fencedAt + this.options.maxPauseMs;
-      await this.within(deadline, this.drainAndCheck(fencedAt));
+      await within(deadline, this.drainAndCheck(fencedAt), () =>
+        this.returned(`the drain did not end within ${this.options.maxPauseMs} ms`),
+      );
       await this.commit(deadline - performance.now());
     } catch (error) {
       const moved = readRow(this.db, this.options.maxPauseMs);
@@ -282,23 +284,6 @@ class Cutover {
   /** Greatest AUTOINCREMENT number per table that the source ever gave out. */
   private handedOut(): Map<string, bigint> {
     return sqliteSequences(this.db);
-  }
-
-  /** Whatever hangs, the application's writes do not wait longer than the deadline. */
-  private async within<T>(deadline: number, work: Promise<T>): Promise<T> {
-    const timer = new AbortController();
-    const late = sleep(Math.max(0, deadline - performance.now()), undefined, { signal: timer.signal }).then(
-      () => {
-        throw this.returned(`the drain did not end within ${this.options.maxPauseMs} ms`);
-      },
-    );
-    late.catch(() => undefined);
-    try {
-      return await Promise.race([work, late]);
-    } finally {
-      timer.abort();
-      work.catch(() => undefined);
-    }
   }
 
   private returned(reason: string, cause?: unknown): CrossfadeError {

@@ -3,6 +3,7 @@
  * write that the target accepted is in the source before the source opens.
  */
 import { randomBytes } from 'node:crypto';
+import { existsSync, statSync } from 'node:fs';
 import type pg from 'pg';
 import type { CutoverReport } from '../contract.ts';
 import { CrossfadeError, messageOf, type ErrorCode } from '../errors.ts';
@@ -22,12 +23,14 @@ import {
   takeLease,
 } from '../databases/sqlite/control.ts';
 import { retryBusy, writeTransaction } from '../databases/sqlite/transaction.ts';
+import { backupPathOf } from './backup.ts';
 import { liftFence as liftSourceFence, rollForward } from './cutover.ts';
 import type { Endpoints } from './endpoints.ts';
 import { quarantineText } from './quarantine.ts';
 import { ReverseReplayer } from './reverse.ts';
 import type { SourceLease } from './source-control.ts';
 import { targetFault } from './target-watch.ts';
+import { within } from './within.ts';
 
 /** How long reverse replay may take to catch up before the fence; nobody waits for it. */
 const CATCH_UP_MS = 5 * 60_000;
@@ -61,13 +64,7 @@ export async function moveWritesBack(options: WritesBackOptions): Promise<Cutove
     return { outcome: 'moved', epoch, pauseMs: 0, drained: 0, reason };
   }
   const before = await targetRow(options);
-  if (before.finished) {
-    throw new CrossfadeError(
-      'RollbackImpossible',
-      'the migration is finished: reverse replication has ended, so the source lacks the newest writes; ' +
-        'restore the backup that the report names, or copy the target back as a migration of its own',
-    );
-  }
+  if (before.finished) throw finished(options);
   if (before.state === 'moved') {
     await openSourceAgain(options, before.epoch);
     return { outcome: 'moved', epoch: before.epoch, pauseMs: 0, drained: 0 };
@@ -119,7 +116,8 @@ async function proveNotRestored(options: WritesBackOptions, source: SourceContro
     throw error;
   }
   const opened = ['open', 'fencing'].includes(target.state) && target.epoch > (source?.epoch ?? 0);
-  if (!opened || target.finished) return;
+  if (!opened) return;
+  if (target.finished) throw finished(options);
   throw new CrossfadeError(
     'LogDiscontinuity',
     `source ${options.endpoints.sourcePath} is from before the cutover, but the target is primary (epoch ${target.epoch}): ` +
@@ -128,7 +126,7 @@ async function proveNotRestored(options: WritesBackOptions, source: SourceContro
 }
 
 async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): Promise<CutoverReport> {
-  const { endpoints, lease, maxPauseMs } = options;
+  const { lease, maxPauseMs } = options;
   const { client } = replayer;
   const token = randomBytes(16).toString('hex');
   const returned = (reason: string): CutoverReport => ({
@@ -154,24 +152,14 @@ async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): 
   }
   const appliedBefore = replayer.applied;
   const fencedAt = performance.now();
-  let moved: boolean;
   try {
-    await fenceTarget(client, replayer.targetLease, token, maxPauseMs);
-    while ((await replayer.step()) > 0) {
-      if (performance.now() - fencedAt > maxPauseMs)
-        throw new Error(`the drain did not end within ${maxPauseMs} ms`);
-    }
-    const late = await refusedRow(replayer);
-    if (late !== null) throw new Error(late);
-    await advanceSourceSequences(replayer);
-    moved = await commit(replayer, token);
-    if (!moved) throw new Error('a write was accepted before the commit point, or the fence had lifted');
+    await within(
+      fencedAt + maxPauseMs,
+      drainAndCommit(replayer, token, maxPauseMs),
+      () => new Error(`the drain did not end within ${maxPauseMs} ms`),
+    );
   } catch (error) {
-    // The reply of a commit may be lost: the row tells, by the epoch.
-    const row = await targetRow(options);
-    moved = row.state === 'moved' && row.epoch === lease.epoch + 1;
-    if (!moved) {
-      await liftFence(endpoints, lease.epoch, token);
+    if (!(await isMoved(options, token))) {
       return { ...returned(messageOf(error)), pauseMs: Math.round(performance.now() - fencedAt) };
     }
   }
@@ -182,6 +170,40 @@ async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): 
     pauseMs: Math.round(performance.now() - fencedAt),
     drained: replayer.applied - appliedBefore,
   };
+}
+
+/** Why there is no way back any more, and what is left instead. */
+function finished({ endpoints, lease }: WritesBackOptions): CrossfadeError {
+  const backup = backupPathOf(endpoints.sourcePath, lease.migration ?? '');
+  const offer = existsSync(backup)
+    ? `the backup ${backup} has what the source had at ${statSync(backup).mtime.toISOString()}, before the copy, and nothing since`
+    : `the backup is not at ${backup} any more`;
+  return new CrossfadeError(
+    'RollbackImpossible',
+    'the migration is finished: nothing goes back from the target any more, so the source lacks what was written since; ' +
+      `${offer}. To have the newest rows in SQLite again, copy them from the target`,
+  );
+}
+
+async function drainAndCommit(replayer: ReverseReplayer, token: string, maxPauseMs: number): Promise<void> {
+  await fenceTarget(replayer.client, replayer.targetLease, token, maxPauseMs);
+  while ((await replayer.step()) > 0);
+  const late = await refusedRow(replayer);
+  if (late !== null) throw new Error(late);
+  await advanceSourceSequences(replayer);
+  if (await commit(replayer, token)) return;
+  throw new Error('a write was accepted before the commit point, or the fence had lifted');
+}
+
+/**
+ * What became of an attempt whose answer was lost, or did not come in time: it may still be about to commit. Lifting its
+ * fence decides, because the commit point needs it; where there is none to lift, the row tells how it ended.
+ */
+async function isMoved(options: WritesBackOptions, token: string): Promise<boolean> {
+  const { endpoints, lease } = options;
+  if (await liftFence(endpoints, lease.epoch, token)) return false;
+  const row = await targetRow(options);
+  return row.state === 'moved' && row.epoch === lease.epoch + 1;
 }
 
 /** Says which row the source cannot hold, so that it would be lost on the way back; null where there is none. */
@@ -247,14 +269,16 @@ async function commit({ client, plan, targetLease }: ReverseReplayer, token: str
   }
 }
 
-async function liftFence(endpoints: Endpoints, epoch: number, token: string): Promise<void> {
+/** Waits for a commit point that is under way. @returns whether there was that fence, and it is lifted */
+async function liftFence(endpoints: Endpoints, epoch: number, token: string): Promise<boolean> {
   const client = await connectTarget(endpoints.targetUrl, DECIDING);
   try {
-    await client.query(
+    const lifted = await client.query(
       `UPDATE crossfade.control SET state = 'open', fence_token = NULL, deadline = NULL
         WHERE id = 1 AND state = 'fencing' AND fence_token = $1 AND epoch = $2`,
       [token, epoch],
     );
+    return lifted.rowCount === 1;
   } finally {
     await client.end();
   }
