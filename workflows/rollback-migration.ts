@@ -20,9 +20,9 @@ export async function rollbackMigration(raw?: unknown): Promise<MigrationReport>
   run.status.target = input.target;
   const control = controlSteps(taskQueue);
   run.continueFrom(
-    await control.findMigration.executeWithOptions({ summary: 'read the control rows' }, [input]),
+    await accepted(control.findMigration.executeWithOptions({ summary: 'read the control rows' }, [input])),
   );
-  await CancellationScope.nonCancellable(() =>
+  const undoing = CancellationScope.nonCancellable(() =>
     rollBack(
       run,
       ['leaveTarget', 'cleanSource', 'resetRouting', 'moveWritesBack'],
@@ -31,6 +31,7 @@ export async function rollbackMigration(raw?: unknown): Promise<MigrationReport>
       { cutover: DEFAULT_INPUT.cutover, targetAfterRollback: input.targetAfterRollback },
     ),
   );
+  await accepted(undoing);
   run.status.outcome = 'rolled back';
   run.show();
   return run.report();
