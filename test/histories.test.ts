@@ -23,10 +23,16 @@ describe('recorded histories', () => {
 
   it('are there for every kind of ending', () => {
     expect(NAMES.toSorted()).toEqual([
+      'approved.history',
+      'called-off-in-plan.history',
       'complete-with-verdict.history',
       'complete.history',
+      'cutover-returned.history',
       'killed.history',
       'paused-and-cancelled.history',
+      'paused-and-complete.history',
+      'rollback-migration.history',
+      'rolled-back-again.history',
       'rolled-back.history',
       'verification-failed.history',
       'verified-different.history',

@@ -9,6 +9,7 @@ import type {
   ViewsReport,
 } from '../src/contract.ts';
 import { judgeStage } from '../src/gates.ts';
+import { LONGEST_WINDOW_MS } from '../src/waits.ts';
 import { differsInQuarantineOnly, verdictLine } from '../src/verdict-text.ts';
 import { Background } from './background.ts';
 import { accepted, codeOf, reasonOf, rootOf } from './failures.ts';
@@ -22,8 +23,6 @@ const CUTOVER_ATTEMPTS = 3;
 const CUTOVER_RETRY_MS = 5_000;
 /** Breaches of one stage after which a person decides; a single slow moment must not stop a migration overnight. */
 const BREACHES = 3;
-/** A stage that holds is judged again after ever longer windows, so that a forgotten one does not fill the history. */
-const LONGEST_WINDOW_MS = 60 * 60_000;
 /** Stages that status and report tell of; a run that is retried for weeks stays small. */
 const STAGES_KEPT = 50;
 

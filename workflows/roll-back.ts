@@ -1,6 +1,6 @@
 /** The compensations, as data: each is idempotent and decides from the control rows what is left to do. */
-import { sleep } from '@temporalio/workflow';
 import type { MigrationInput } from '../src/contract.ts';
+import { LONGEST_RETRY_MS } from '../src/waits.ts';
 import type { controlSteps, switchSteps } from './policies.ts';
 import { codeOf, reasonOf } from './failures.ts';
 import type { Run } from './run.ts';
@@ -13,7 +13,6 @@ interface Steps {
 }
 
 const RETRY_MS = 5_000;
-const LONGEST_RETRY_MS = 5 * 60_000;
 
 /**
  * Runs compensations in the reverse of the order in which their steps were begun; nothing is given up, because each
@@ -53,7 +52,7 @@ async function untilDone(run: Run, compensation: Compensation, work: () => Promi
       if (codeOf(error) === 'RollbackImpossible') throw error;
       run.status.reason = `${compensation} failed and will be repeated: ${reasonOf(error)}`;
       run.show();
-      await sleep(waitMs, { summary: run.status.reason.slice(0, 200) });
+      await run.again(waitMs, run.status.reason);
     }
   }
 }
@@ -109,6 +108,6 @@ async function moveWritesBack(
     }
     run.status.reason = report.reason ?? 'the writes could not be moved back yet';
     run.show();
-    await sleep(waitMs, { summary: 'the writes could not be moved back yet' });
+    await run.again(waitMs, run.status.reason);
   }
 }

@@ -73,7 +73,7 @@ export class Run {
       () => {
         this.approvals++;
       },
-      { description: 'Let a waiting stage, gate or cutover go on' },
+      { description: 'Let a waiting stage, gate, cutover or rollback go on' },
     );
     setHandler(
       abortSignal,
@@ -174,6 +174,12 @@ export class Run {
       // A pause begins the window again: what was measured before it is no longer one stretch.
       await this.notPaused();
     }
+  }
+
+  /** Waits before a step is repeated; `approve` has it repeated at once, by whoever has removed what stood in its way. */
+  async again(ms: number, why: string): Promise<void> {
+    const before = this.approvals;
+    await condition(() => this.approvals > before, ms, { summary: why.slice(0, 200) });
   }
 
   private async waiting(what: string, until: () => boolean): Promise<void> {
