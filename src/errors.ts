@@ -30,6 +30,7 @@ const CODES = {
   Fenced: { retryable: true, exit: 1 },
   OutcomeUnknown: { retryable: false, exit: 1 },
   Mismatch: { retryable: false, exit: 1 },
+  Orphans: { retryable: false, exit: 1 },
   Quarantined: { retryable: false, exit: 1 },
   CutoverReturned: { retryable: false, exit: 1 },
   RollbackImpossible: { retryable: false, exit: 1 },

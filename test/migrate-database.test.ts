@@ -1,6 +1,7 @@
 /** The workflow as a whole: happy path, killed workers, pause, abort and cancel in each phase, rollback after the cutover. */
 import { WorkflowFailedError } from '@temporalio/client';
-import type { MigrationReport, Phase } from '../src/contract.ts';
+import type { MigrationReport, MigrationStatus, Phase } from '../src/contract.ts';
+import { eventually } from './support/eventually.ts';
 import { FAST, Scenario } from './support/scenario.ts';
 
 jest.setTimeout(180_000);
@@ -150,6 +151,43 @@ describe('migrateDatabase', () => {
     expect(report).toMatchObject({ outcome: 'complete', verdict: { equal: true, quarantined: 0 } });
     const { rows } = await scenario.databases.target.query('SELECT n::int AS n FROM counter WHERE id = 3000');
     expect(rows).toEqual([{ n: 7 }]);
+  });
+
+  it('waits with the foreign keys for a person to mend orphans that came after the plan, and then goes on', async () => {
+    scenario.startTraffic();
+    const handle = await scenario.start({ ...FAST, copy: { maxRowsPerSecond: 2_000 } });
+    await scenario.until(handle, 'copy');
+    const { app } = scenario.databases;
+    app.pragma('foreign_keys = OFF');
+    app.exec('INSERT INTO event (id, counter_id) VALUES (70001, 900001), (70002, 900002), (70003, NULL)');
+    const orphans = async (): Promise<number> =>
+      (
+        await scenario.databases.target.query(
+          'SELECT FROM event WHERE id IN (70001, 70002) AND counter_id IS NOT NULL',
+        )
+      ).rowCount!;
+    const isWaiting = (text: string) => (status: MigrationStatus) =>
+      status.waitingFor?.includes(text) === true;
+    const { waitingFor } = await scenario.until(handle, 'foreign-keys', isWaiting('2 rows of'));
+    expect(waitingFor).toBe(
+      '"approve" to try again or "abort" to roll back: foreign key "event_counter_id_fkey": 2 rows of table "event" refer by ' +
+        '(counter_id) to rows of table "counter" that do not exist, keys 70001, 70002; delete these rows or set the ' +
+        'reference to NULL in the source, where the application writes',
+    );
+    app.exec('DELETE FROM event WHERE id = 70001');
+    await eventually('the delete is replayed', async () => (await orphans()) === 1);
+    await handle.signal('approve');
+    await scenario.until(handle, 'foreign-keys', isWaiting('1 row of'));
+    app.exec('UPDATE event SET counter_id = NULL WHERE id = 70002');
+    await eventually('the update is replayed', async () => (await orphans()) === 0);
+    await handle.signal('approve');
+    const report = await handle.result();
+    await scenario.endTraffic();
+    expect(report).toMatchObject({ outcome: 'complete', verdict: { equal: true } });
+    const { rows } = await scenario.databases.target.query(
+      `SELECT convalidated FROM pg_constraint WHERE conname = 'event_counter_id_fkey'`,
+    );
+    expect(rows).toEqual([{ convalidated: true }]);
   });
 
   it('pauses the copy, resumes it, and ends as cancelled after a cancel', async () => {

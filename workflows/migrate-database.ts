@@ -238,10 +238,19 @@ class Migration {
     this.run.status.readPercent = readPercent;
   }
 
+  /** Orphans that came after the plan wait for a person, where the application's data are mended. */
   private async addForeignKeys(): Promise<boolean> {
-    return this.long.addForeignKeys.executeWithOptions({ summary: 'add and validate foreign keys' }, [
-      this.run.step(),
-    ]);
+    for (;;) {
+      try {
+        return await this.long.addForeignKeys.executeWithOptions(
+          { summary: 'add and validate foreign keys' },
+          [this.run.step()],
+        );
+      } catch (error) {
+        if (codeOf(error) !== 'Orphans' || !patched('orphans-wait')) throw error;
+        await this.run.approval(`"approve" to try again or "abort" to roll back: ${reasonOf(error)}`);
+      }
+    }
   }
 
   private async cutOver(): Promise<void> {

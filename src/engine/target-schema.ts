@@ -24,6 +24,7 @@ import {
   type TargetLease,
 } from '../databases/postgres/lease.ts';
 import type { Endpoints } from './endpoints.ts';
+import { orphansText } from './target-orphans.ts';
 import { noteBuiltSql, readPlan } from './store.ts';
 
 /** Runs `work` with the lease held on one connection. */
@@ -66,8 +67,42 @@ export async function createTables(endpoints: Endpoints, lease: TargetLease): Pr
 }
 
 /**
+ * Looks at all of them before it fails, so that every orphan can be mended at once.
+ * @param primary the side where the application writes @throws CrossfadeError Orphans
+ */
+async function validateForeignKeys(
+  client: pg.Client,
+  lease: TargetLease,
+  plan: Plan,
+  primary: 'source' | 'target',
+): Promise<void> {
+  const broken: string[] = [];
+  let cause: unknown;
+  for (const table of plan.tables) {
+    for (const key of table.foreignKeys.filter(({ notValid }) => notValid !== true)) {
+      try {
+        await leased(client, lease, [validateForeignKeySql(table, key)]);
+      } catch (error) {
+        if (driverCode(error) !== '23503') throw error;
+        cause = error;
+        // Replay may have taken them away since.
+        const what = (await orphansText(client, table, key)) ?? messageOf(error);
+        broken.push(`foreign key ${quoted(key.name)}: ${what}`);
+      }
+    }
+  }
+  if (broken.length === 0) return;
+  throw new CrossfadeError(
+    'Orphans',
+    `${broken.join('; ')}; delete these rows or set the reference to NULL in the ${primary}, where the application writes`,
+    cause,
+  );
+}
+
+/**
  * Adds the foreign keys without looking at the rows, then validates them. Where the role may not switch their actions
- * off for replayed rows, they are added after the cutover instead. @returns whether they are there now
+ * off for replayed rows, they are added after the cutover instead.
+ * @returns whether they are there now @throws CrossfadeError Orphans where rows break one, which stays NOT VALID
  */
 export async function addForeignKeys(endpoints: Endpoints, lease: TargetLease): Promise<boolean> {
   return changeTarget(endpoints, lease, async (client, plan) => {
@@ -78,21 +113,7 @@ export async function addForeignKeys(endpoints: Endpoints, lease: TargetLease): 
     for (const table of plan.tables) {
       for (const key of table.foreignKeys) await leased(client, lease, [addForeignKeySql(table, key)]);
     }
-    for (const table of plan.tables) {
-      for (const key of table.foreignKeys.filter(({ notValid }) => notValid !== true)) {
-        try {
-          await leased(client, lease, [validateForeignKeySql(table, key)]);
-        } catch (error) {
-          if (driverCode(error) !== '23503') throw error;
-          throw new CrossfadeError(
-            'Mismatch',
-            `target: foreign key ${quoted(key.name)} of table ${quoted(table.name)} does not hold: ${messageOf(error)}; ` +
-              `remove the orphans in the source and start again`,
-            error,
-          );
-        }
-      }
-    }
+    await validateForeignKeys(client, lease, plan, rows[0]?.state === 'open' ? 'target' : 'source');
     await leased(client, lease, [noteBuiltSql('foreign-keys')]);
     return true;
   });
