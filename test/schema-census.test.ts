@@ -68,7 +68,7 @@ describe('tableFacts', () => {
     ];
     for (const row of [...good, ...bad]) insert.run(...row);
     const all = await facts('t');
-    expect(found(all, 'at')).toEqual({ texts: 11, timestamp: 3, timestampT: 1, nulTexts: 1 });
+    expect(found(all, 'at')).toEqual({ texts: 11, timestamp: 3, nulTexts: 1 });
     expect(found(all, 'day')).toEqual({ texts: 11, dates: 3, nulTexts: 1 });
   });
 

@@ -1,7 +1,7 @@
 /** The questions that the census asks about a column, as SQL aggregates over the alias `t`. */
 import type { ColumnKind } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
-import { isMomentKind, MOMENT_KINDS, momentFitsSql } from '../moment.ts';
+import { isMomentKind, MOMENT_KINDS, momentFitsSql, momentForm } from '../moment.ts';
 import { admitsSql, canonicalJsonSql, IS_PLAIN_TEXT, isDecimalSql } from './encode.ts';
 import type { Fact } from './column-facts.ts';
 import {
@@ -73,7 +73,7 @@ export function firstQuestions(column: SourceColumn, indexed: boolean, wanted?: 
     ...classQuestions(column, classes),
     ...(wanted === 'boolean' || isBoolean(column.declared) ? { bits: count('boolean') } : {}),
     ...((wanted !== undefined && isMomentKind(wanted)) || isDatetime(column.declared)
-      ? Object.fromEntries(MOMENT_KINDS.map((kind) => [kind, count(kind)]))
+      ? { timestamp: count('timestamp'), timestamptz: count('timestamptz') }
       : {}),
     ...(wanted === 'date' || isDate(column.declared) ? { dates: count('date') } : {}),
     ...(wanted === 'json' || isJson(column.declared) ? { jsons: count('json') } : {}),
@@ -140,6 +140,19 @@ export function furtherQuestions(column: SourceColumn): Questions {
     greatest: `max(${number})`,
     longest: `max(octet_length(${name(column)}))`,
   };
+}
+
+/** Bytes of the shortest and of the longest text: the forms of moments differ by their length. */
+export function lengthsSql(column: SourceColumn): string[] {
+  const length = `octet_length(${textSql(column)})`;
+  return [`min(${length})`, `max(${length})`];
+}
+
+/** Which texts are moments in the forms of so many bytes, but for those that the first questions are about. */
+export function momentQuestions(column: SourceColumn, bytes: number): Questions {
+  const kinds = MOMENT_KINDS.filter((kind) => kind !== 'timestamp' && kind !== 'timestamptz');
+  const found = kinds.filter((kind) => momentForm(kind).length === bytes);
+  return Object.fromEntries(found.map((kind) => [kind, `sum(${fittingSql(column, kind)})`]));
 }
 
 export function isOfDates({ declared }: SourceColumn): boolean {

@@ -13,6 +13,8 @@ import {
   firstQuestions,
   furtherQuestions,
   isOfDates,
+  lengthsSql,
+  momentQuestions,
   rowidQuestions,
   rowSizeSql,
   textSql,
@@ -48,7 +50,7 @@ export interface CensusOptions {
 const TOGETHER_BYTES = 8 * 1024 * 1024;
 const FACTS = Object.keys(noFacts()).filter((name): name is Fact => name !== 'forms');
 /** SQLite allows 2,000 columns in a result. */
-const COLUMNS_PER_QUERY = 60;
+const COLUMNS_PER_QUERY = 100;
 
 /**
  * Counts the values of the columns of a table.
@@ -170,6 +172,13 @@ class TableCensus {
     if (questions.inScale !== undefined) {
       if (found.inScale === found.reals) found.decimals = found.reals;
       else ask(decimalsQuestion(column));
+    }
+    const asMoments = questions.timestamp !== undefined;
+    if (asMoments && found.texts > found.timestamp + found.timestamptz + found.dates) {
+      const [shortest, longest] = this.row(lengthsSql(column), range);
+      // Of several lengths they are of several forms, and none holds them all.
+      const further = shortest === longest ? momentQuestions(column, Number(shortest)) : {};
+      if (Object.keys(further).length > 0) ask(further);
     }
     if (found.longestText > (declaredLength(column) ?? Infinity)) ask(tooLongQuestion(column));
     found.nulls = rows - values;
