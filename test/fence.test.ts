@@ -142,8 +142,15 @@ describe("PostgreSQL's fence", () => {
     await control.query(`INSERT INTO t (v) VALUES ('meanwhile')`);
     const fencing = fenceTarget(control, await holding(control), 'test', 60_000);
     await writer.query(`INSERT INTO t (v) VALUES ('still allowed')`);
+    const waits = `SELECT clock_timestamp()::text AS at FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
+    let waiting: { at: string }[] = [];
+    while (waiting.length === 0) waiting = (await writer.query<{ at: string }>(waits)).rows;
     await writer.query('COMMIT');
     await fencing;
+    // The time for which writers queued behind it is part of the pause.
+    const bounded = `SELECT deadline <= $1::timestamptz + interval '60 seconds' AS so FROM crossfade.control`;
+    expect((await control.query(bounded, [waiting[0]!.at])).rows).toEqual([{ so: true }]);
     const { rows } = await control.query(`SELECT v FROM t WHERE v IN ('under way', 'still allowed')`);
     expect(rows).toHaveLength(2);
     await lift();

@@ -226,13 +226,17 @@ export async function fenceTarget(
   const { epoch } = lease;
   await client.query('BEGIN');
   try {
-    await client.query(`SELECT set_config('lock_timeout', $1, true)`, [`${Math.ceil(maxPauseMs / 2)}ms`]);
+    // The pause begins here: from now on writers queue behind the lock.
+    const { rows } = await client.query<{ asked: string }>(
+      `SELECT set_config('lock_timeout', $1, true), clock_timestamp()::text AS asked`,
+      [`${Math.ceil(maxPauseMs / 2)}ms`],
+    );
     await client.query(`SELECT pg_advisory_xact_lock(${FENCE_LOCK_KEY})`);
     const fenced = await client.query(
       `UPDATE crossfade.control SET state = 'fencing', fence_token = $1,
-              deadline = clock_timestamp() + $2 * interval '1 millisecond'
-        WHERE id = 1 AND state IN ('open', 'fencing') AND epoch = $3 AND finished_at IS NULL`,
-      [token, maxPauseMs, epoch],
+              deadline = $2::timestamptz + $3 * interval '1 millisecond'
+        WHERE id = 1 AND state IN ('open', 'fencing') AND epoch = $4 AND finished_at IS NULL`,
+      [token, rows[0]!.asked, maxPauseMs, epoch],
     );
     if (fenced.rowCount !== 1) throw new Error(`the target is not open in epoch ${epoch}`);
     await client.query(holdLeaseSql(lease));
