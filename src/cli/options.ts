@@ -36,14 +36,19 @@ export interface Databases {
 
 /** @throws CrossfadeError BadConnection, UnknownConnection */
 export function databasesOf(options: DatabaseOptions, env: NodeJS.ProcessEnv): Databases {
-  const source = sourceText(options, env);
+  const sourcePath = sourceOf(options, env);
   const targetUrl = targetOf(options, env);
-  const sourcePath = sqlitePath(source.text, source.from);
   return {
     sourcePath,
     targetUrl,
     env: { ...env, SOURCE_URL: `sqlite:${sourcePath}`, TARGET_URL: targetUrl },
   };
+}
+
+/** Path of the file. @throws CrossfadeError BadConnection, UnknownConnection */
+export function sourceOf(options: DatabaseOptions, env: NodeJS.ProcessEnv): string {
+  const { text, from } = sourceText(options, env);
+  return sqlitePath(text, from);
 }
 
 /** The D1 database that is named as the source; null where it is a file. @throws CrossfadeError BadConnection, UnknownConnection */

@@ -1,6 +1,7 @@
 /** The command line: which commands there are, and what becomes of their errors. */
 import { Command, CommanderError } from 'commander';
 import { CrossfadeError, messageOf } from '../errors.ts';
+import { addExport } from './commands/export.ts';
 import { addImport } from './commands/import.ts';
 import { addMessageCommands } from './commands/messages.ts';
 import { addPlan } from './commands/plan.ts';
@@ -52,6 +53,7 @@ export async function main(argv: string[], io: Io): Promise<number> {
   addRun(program, action);
   addVerify(program, action);
   addImport(program, action);
+  addExport(program, action);
   addSchedule(program, action);
   addWorker(program, action);
   addStart(program, action);
