@@ -1,3 +1,9 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { loadDump } from '../src/offline/load-dump.ts';
+import { Losses } from '../src/offline/losses.ts';
 import { readable } from '../src/offline/literals.ts';
 import { JsonRows } from '../src/offline/json-rows.ts';
 import { StatementSplitter } from '../src/offline/statements.ts';
@@ -98,6 +104,69 @@ describe('the statements of a dump', () => {
       `INSERT INTO "Infinity" VALUES(9e999,-9e999,'Infinity',CAST(x'6974277300' AS TEXT),CAST(x'c3a9ff' AS TEXT), xInfinity, 'plain é');`,
     );
     expect(readable(Buffer.from([0x22, 0xff, 0x22]))).toBeNull();
+  });
+});
+
+describe('the values of a dump', () => {
+  it('are loaded to the bit: what quote() of SQLite writes, and texts as bytes in quotes', async () => {
+    const random = seeded('dump');
+    const folder = mkdtempSync(join(tmpdir(), 'crossfade-values-'));
+    const [source, loaded] = [new Database(':memory:'), new Database(':memory:')];
+    try {
+      source.exec('CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+      const insert = source.prepare('INSERT INTO t (v) VALUES (?)');
+      const asText = source.prepare('INSERT INTO t (v) VALUES (CAST(? AS TEXT))');
+      for (let i = 0; i < 3_000; i++) {
+        const bytes = random.bytes(random.below(12));
+        switch (random.below(5)) {
+          case 0:
+            insert.run(bytes);
+            break;
+          case 1:
+            insert.run(random.bytes(8).readBigInt64LE());
+            break;
+          case 2: {
+            const real = random.bytes(8).readDoubleLE();
+            insert.run(Number.isNaN(real) ? Infinity : real);
+            break;
+          }
+          default:
+            // NUL, quotes, line feeds and bytes that are not UTF-8 among them.
+            asText.run(
+              random.chance(0.5)
+                ? bytes
+                : Buffer.from(random.pick([`it's; "x"`, '--\n/*', '\u0000', 'é', `'`]).repeat(3)),
+            );
+        }
+      }
+      const read = (db: Database.Database): unknown[] =>
+        db
+          .prepare('SELECT id, typeof(v), hex(v), CASE WHEN typeof(v) <> ? THEN v END FROM t ORDER BY id')
+          .raw()
+          .safeIntegers()
+          .all('text');
+      const written = source
+        .prepare(`SELECT id, typeof(v) AS type, quote(v) AS quoted, CAST(v AS BLOB) AS bytes FROM t`)
+        .all() as { id: number; type: string; quoted: string; bytes: Buffer }[];
+      const text = written.map(({ id, type, quoted, bytes }) => {
+        const value =
+          type !== 'text'
+            ? Buffer.from(quoted === '9.0e+999' ? 'Infinity' : quoted)
+            : Buffer.from(`'${bytes.toString('latin1').replaceAll("'", "''")}'`, 'latin1');
+        return Buffer.concat([Buffer.from(`INSERT INTO t VALUES(${id},`), value, Buffer.from(');\n')]);
+      });
+      const path = join(folder, 'dump.sql');
+      writeFileSync(
+        path,
+        Buffer.concat([Buffer.from('CREATE TABLE t (id INTEGER PRIMARY KEY, v);\n'), ...text]),
+      );
+      await loadDump(loaded, path, new Losses(), new AbortController().signal);
+      expect(read(loaded)).toEqual(read(source));
+    } finally {
+      source.close();
+      loaded.close();
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 

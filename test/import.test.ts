@@ -1,66 +1,22 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { execPath } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
-import pg from 'pg';
-import { runCommand, type Result } from './support/command-line.ts';
+import { runCommand } from './support/command-line.ts';
 import { eventually } from './support/eventually.ts';
+import { ImportTarget } from './support/import-target.ts';
 import { LocalD1 } from './support/local-d1.ts';
-import { createTestDatabase, type TestDatabase } from './support/postgres.ts';
 
 const MAIN = fileURLToPath(new URL('../dist/src/cli/main.js', import.meta.url));
 
-let folder: string;
-let temp: string;
-let database: TestDatabase;
-let target: pg.Client;
+let target: ImportTarget;
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'crossfade-dump-'));
-  temp = join(folder, 'temp');
-  mkdirSync(temp);
-  database = await createTestDatabase();
-  target = new pg.Client({ connectionString: database.url });
-  target.on('error', () => undefined);
-  await target.connect();
+  target = await ImportTarget.create();
 });
-afterEach(async () => {
-  await target.end();
-  await database.drop();
-  rmSync(folder, { recursive: true, force: true });
-});
-
-function file(content: string | Buffer, name = 'dump.sql'): string {
-  const path = join(folder, name);
-  writeFileSync(path, content);
-  return path;
-}
-
-async function importing(from: string, ...more: string[]): Promise<Result> {
-  const result = await runCommand(
-    ['import', '--from', from, '--target', database.url, '--temp', temp, ...more],
-    {},
-  );
-  expect(readdirSync(temp)).toEqual([]);
-  return result;
-}
-
-/** Everything in the target that is not the server's own. */
-async function objects(): Promise<string[]> {
-  const { rows } = await target.query<{ name: string }>(
-    `SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND c.relkind IN ('r', 'v')
-      UNION ALL SELECT nspname FROM pg_namespace WHERE nspname = 'crossfade'
-      UNION ALL SELECT tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1`,
-  );
-  return rows.map(({ name }) => name);
-}
-
-async function rowsOf(sql: string): Promise<unknown[]> {
-  return (await target.query(sql)).rows;
-}
+afterEach(() => target.dispose());
 
 /** What sqlite3 3.53 writes for a database with a virtual table, a trigger, a view and texts that are hard to write. */
 const SQLITE3_DUMP = `PRAGMA foreign_keys=OFF;
@@ -94,7 +50,7 @@ COMMIT;
 
 describe('crossfade import', () => {
   it('loads what wrangler exports of a real D1 database, and tells what the export has lost', async () => {
-    const d1 = await LocalD1.start(join(folder, 'd1'), ['one']);
+    const d1 = await LocalD1.start(join(target.folder, 'd1'), ['one']);
     let dump: string;
     try {
       await d1.batch(
@@ -118,19 +74,19 @@ describe('crossfade import', () => {
         },
       );
       dump = await d1.export();
-      const { status, out, err } = await importing(file(dump));
+      const { status, out, err } = await target.import(target.file(dump));
       expect({ status, err }).toEqual({ status: 0, err: '' });
       expect(out).toMatch(/notice: the dump: 1 integer beyond 2\^53 \(first at line \d+\)/);
       expect(out).toMatch(/notice: the dump: 3,001 texts written with replace/);
       expect(out).toMatch(/notice: the dump: integers in users\.anything/);
       expect(out).toMatch(/posts: 3,000 rows\n[^]*compared: 3,003 rows, every one agrees[^]*done: 2 tables/);
 
-      expect(await objects()).toEqual(['public.posts', 'public.users']);
+      expect(await target.objects()).toEqual(['public.posts', 'public.users']);
       // The database itself, read by D1 and by pg, is what the import must be equal to.
       const [posts] = await d1.batch({ sql: 'SELECT id, user_id, body FROM posts ORDER BY id' });
-      expect(await rowsOf('SELECT id::int, user_id::int, body FROM posts ORDER BY id')).toEqual(posts);
+      expect(await target.rows('SELECT id::int, user_id::int, body FROM posts ORDER BY id')).toEqual(posts);
       expect(
-        await rowsOf(
+        await target.rows(
           `SELECT email, score::text, length(photo) AS bytes, big::text, anything, at::text FROM users ORDER BY id`,
         ),
       ).toEqual([
@@ -153,32 +109,32 @@ describe('crossfade import', () => {
         },
         { email: 'c\nd', score: '5', bytes: null, big: null, anything: null, at: null },
       ]);
-      const next = await rowsOf(`INSERT INTO users (email) VALUES ('next') RETURNING id::int`);
+      const next = await target.rows(`INSERT INTO users (email) VALUES ('next') RETURNING id::int`);
       expect(next).toEqual([{ id: 4 }]);
-      await expect(target.query(`INSERT INTO posts VALUES (9999, 77, '')`)).rejects.toMatchObject({
+      await expect(target.client.query(`INSERT INTO posts VALUES (9999, 77, '')`)).rejects.toMatchObject({
         code: '23503',
       });
     } finally {
       await d1.stop();
     }
-    const again = await importing(file(dump));
+    const again = await target.import(target.file(dump));
     expect(again).toMatchObject({ status: 2, out: '' });
     expect(again.err).toMatch(/^crossfade: target [^\n]* is not empty: [^\n]*"posts"[^\n]*\n$/);
   }, 120_000);
 
   it('loads what sqlite3 dumps, virtual tables and all, as the plan lets it', async () => {
-    const path = file(SQLITE3_DUMP);
-    const refused = await importing(path);
+    const path = target.file(SQLITE3_DUMP);
+    const refused = await target.import(path);
     expect(refused).toMatchObject({ status: 3, err: '' });
     expect(refused.out).toContain('refused: 2 blockers');
-    expect(await objects()).toEqual([]);
+    expect(await target.objects()).toEqual([]);
 
     const policies = ['--policy', 'triggers=drop', '--policy', 'virtualTables=skip'];
-    const { status, out, err } = await importing(path, ...policies);
+    const { status, out, err } = await target.import(path, ...policies);
     expect({ status, err }).toEqual({ status: 0, err: '' });
     expect(out).not.toContain('notice: the dump');
-    expect(await objects()).toEqual(['public.note', 'public.part', 'public.words']);
-    expect(await rowsOf(`SELECT id::int, body, n::text, r::text, b FROM note ORDER BY id`)).toEqual([
+    expect(await target.objects()).toEqual(['public.note', 'public.part', 'public.words']);
+    expect(await target.rows(`SELECT id::int, body, n::text, r::text, b FROM note ORDER BY id`)).toEqual([
       {
         id: 1,
         body: `two\nlines; with 'quotes'`,
@@ -190,11 +146,11 @@ describe('crossfade import', () => {
       { id: 3, body: '', n: null, r: '5e-324', b: Buffer.alloc(0) },
     ]);
     // The dump's trigger did not fire on the dump's rows.
-    expect(await rowsOf('SELECT note_id::int AS id, word FROM part ORDER BY 1')).toEqual([
+    expect(await target.rows('SELECT note_id::int AS id, word FROM part ORDER BY 1')).toEqual([
       { id: 1, word: 'é' },
       { id: 3, word: 'z' },
     ]);
-    expect(await rowsOf(`INSERT INTO note (body) VALUES ('') RETURNING id::int`)).toEqual([{ id: 42 }]);
+    expect(await target.rows(`INSERT INTO note (body) VALUES ('') RETURNING id::int`)).toEqual([{ id: 42 }]);
   }, 120_000);
 
   it('loads texts with NUL and with bytes that are not UTF-8 as they are, and leaves what becomes of them to the plan', async () => {
@@ -205,7 +161,7 @@ describe('crossfade import', () => {
         Buffer.from(`b');\n`),
       ]);
     for (const odd of [Buffer.from([0]), Buffer.from([0xff, 0x41])]) {
-      const { status, out } = await importing(file(dump(odd)));
+      const { status, out } = await target.import(target.file(dump(odd)));
       expect(out).toContain('x');
       const other = new Database(':memory:');
       const expected = other
@@ -214,9 +170,9 @@ describe('crossfade import', () => {
         .get(Buffer.concat([Buffer.from('a'), odd, Buffer.from('b')]));
       other.close();
       if (status === 0) {
-        const kinds = await rowsOf(`SELECT pg_typeof(x)::text AS type, x::text FROM t`);
+        const kinds = await target.rows(`SELECT pg_typeof(x)::text AS type, x::text FROM t`);
         expect(JSON.stringify(kinds).toUpperCase()).toContain(String(expected));
-        await target.query('DROP TABLE t');
+        await target.client.query('DROP TABLE t');
       } else {
         expect(status).toBe(3);
         expect(out).toMatch(/"t"\."x"/);
@@ -224,51 +180,8 @@ describe('crossfade import', () => {
     }
   }, 60_000);
 
-  it('loads a folder of the JSON that wrangler prints, with the schema', async () => {
-    const rows = (...results: unknown[]): string =>
-      `${JSON.stringify([{ results, success: true, meta: { duration: 1 } }], null, 2)}\n`;
-    file(
-      `CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, photo BLOB, score REAL, big INTEGER,
-         upper_name TEXT GENERATED ALWAYS AS (upper(name)));
-       CREATE TABLE tags (id INTEGER PRIMARY KEY, users_id INTEGER REFERENCES users (id), tag TEXT);
-       CREATE TRIGGER g AFTER INSERT ON users BEGIN INSERT INTO tags VALUES (NULL, new.id, 'by trigger'); END;`,
-      'schema.sql',
-    );
-    const user = { id: 1, name: '[0, 255]', photo: '[0, 255]', score: 5, big: 7, upper_name: 'X' };
-    file(
-      rows(user, { ...user, id: 2, name: 'é', photo: [1, 2], score: 0.5, big: null }).replace(
-        '"big": 7',
-        '"big": 9223372036854775807',
-      ),
-      'users.json',
-    );
-    const noTags = await importing(
-      folder,
-      '--policy',
-      'triggers=drop',
-      '--policy',
-      'generatedColumns=leave-out',
-    );
-    expect(noTags).toMatchObject({ status: 2 });
-    expect(noTags.err).toMatch(/has no tags\.json/);
-    file(JSON.stringify([{ id: 1, users_id: 2, tag: 'x' }]), 'tags.json');
-    file(rows({ name: 'users', seq: 9 }), 'sqlite_sequence.json');
-    const policies = ['--policy', 'triggers=drop', '--policy', 'generatedColumns=leave-out'];
-    const { status, out, err } = await importing(folder, ...policies);
-    expect({ status, err }).toEqual({ status: 0, err: '' });
-    expect(out).toMatch(/notice: the dump: 1 integer beyond 2\^53 \(first at [^\n]*users\.json, line 4\)/);
-    expect(out).toMatch(/notice: the dump: 1 value like "\[0, 255\]" in BLOB columns/);
-    expect(await rowsOf('SELECT id::int, name, photo, score, big::text FROM users ORDER BY id')).toEqual([
-      { id: 1, name: '[0, 255]', photo: Buffer.from([0, 255]), score: 5, big: '9223372036854775807' },
-      { id: 2, name: 'é', photo: Buffer.from([1, 2]), score: 0.5, big: null },
-    ]);
-    expect(await rowsOf('SELECT id::int, users_id::int, tag FROM tags')).toEqual([
-      { id: 1, users_id: 2, tag: 'x' },
-    ]);
-    expect(await rowsOf(`INSERT INTO users (name) VALUES ('next') RETURNING id::int`)).toEqual([{ id: 10 }]);
-  }, 120_000);
-
   const GOOD = `PRAGMA defer_foreign_keys=TRUE;\nCREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT);\nINSERT INTO "t" VALUES(1,'a');\n`;
+  const GOOD_WITH_INDEX = `${GOOD}CREATE INDEX t_x ON t (x);\n`;
 
   it.each([
     ['an empty file', '', /is empty \(0 bytes\)/],
@@ -300,7 +213,7 @@ describe('crossfade import', () => {
     [
       'a statement that fails',
       `${GOOD}INSERT INTO "t" VALUES(1,'twice');\n`,
-      /line 4: UNIQUE constraint failed: t\.id, in: INSERT INTO "t"/,
+      /line 4: .*UNIQUE constraint failed: t\.id, in: INSERT INTO "t"/,
     ],
     [
       'a statement that is none of a dump',
@@ -313,70 +226,89 @@ describe('crossfade import', () => {
       /line 4: .*not UTF-8/,
     ],
   ])('refuses %s in one line, and leaves nothing', async (_what, content, message) => {
-    const { status, out, err } = await importing(file(content));
+    const { status, out, err } = await target.import(target.file(content));
     expect({ status, out }).toEqual({ status: 2, out: '' });
     expect(err).toMatch(/^crossfade: [^\n]+\n$/);
     expect(err).toMatch(message);
-    expect(await objects()).toEqual([]);
+    expect(await target.objects()).toEqual([]);
   });
 
   it('refuses what is not there: the file, the schema of a folder, the target, the temporary folder', async () => {
-    expect((await importing(join(folder, 'none.sql'))).err).toContain('does not exist');
-    expect((await importing(temp)).err).toContain('has no schema.sql');
-    const bad = await runCommand(['import', '--from', file(GOOD)], {});
+    expect((await target.import(join(target.folder, 'none.sql'))).err).toContain('does not exist');
+    expect((await target.import(target.temp)).err).toContain('has no schema.sql');
+    const bad = await runCommand(['import', '--from', target.file(GOOD)], {});
     expect(bad).toMatchObject({ status: 2 });
     expect(bad.err).toContain('TARGET_URL');
     const noTemp = await runCommand(
-      ['import', '--from', file(GOOD), '--target', database.url, '--temp', join(folder, 'no')],
+      ['import', '--from', target.file(GOOD), '--target', target.url, '--temp', join(target.folder, 'no')],
       {},
     );
     expect(noTemp).toMatchObject({ status: 2 });
     expect(noTemp.err).toContain('--temp');
   });
 
-  it('empties the target again where the rows do not go in, and after an import that was killed', async () => {
-    await target.query(`
-      CREATE FUNCTION public.refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no index today'; END $$;
-      CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION public.refuse()`);
-    const failed = await importing(file(`${GOOD}CREATE INDEX t_x ON t (x);\n`));
+  it('empties the target again where a step fails', async () => {
+    await atCreateIndex(`RAISE 'no index today'`);
+    const failed = await target.import(target.file(GOOD_WITH_INDEX));
     expect(failed).toMatchObject({ status: 1 });
     expect(failed.err).toContain('no index today');
-    expect(await objects()).toEqual([]);
-    await target.query('DROP EVENT TRIGGER refuse');
+    expect(await target.objects()).toEqual([]);
+  });
 
-    const rows = Array.from({ length: 60_000 }, (_, i) => `INSERT INTO t VALUES(${i},'row ${i}');\n`).join(
-      '',
-    );
-    const dump = file(`CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT);\n${rows}`);
-    const killed = spawn(
-      process.execPath,
-      [MAIN, 'import', '--from', dump, '--target', database.url, '--temp', temp],
-      {
-        stdio: 'ignore',
-      },
-    );
-    const gone = once(killed, 'exit');
-    await eventually('tables are there', async () => (await objects()).includes('public.t'), 60_000);
-    const busy = await importingBeside(dump);
+  it('empties the target again on Ctrl-C', async () => {
+    const { process, ended } = await stoppedAtCreateIndex();
+    process.kill('SIGINT');
+    await letGo();
+    expect(await ended).toBe(130);
+    expect(await target.objects()).toEqual([]);
+    expect(readdirSync(target.temp)).toEqual([]);
+  }, 60_000);
+
+  it('removes what an import that was killed has left, but not from under one that goes on', async () => {
+    const { process, ended } = await stoppedAtCreateIndex();
+    const from = target.file(GOOD);
+    const busy = await runCommand(target.arguments(from), {});
     expect(busy).toMatchObject({ status: 2 });
     expect(busy.err).toContain('another import into it is under way');
-    killed.kill('SIGKILL');
-    await gone;
-    expect(await objects()).toContain('crossfade');
-    for (const left of readdirSync(temp)) rmSync(join(temp, left), { recursive: true });
-    await eventually('the server has let go of the lock', async () => {
-      const { rows: held } = await target.query(
+    process.kill('SIGKILL');
+    await ended;
+    await letGo();
+    await eventually('the server has noticed', async () => {
+      const connections = await target.rows(
         `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'crossfade%'`,
       );
-      return held.length === 0;
+      return connections.length === 0;
     });
-    const { status, err } = await importing(dump);
+    expect(await target.objects()).toContain('crossfade');
+    for (const left of readdirSync(target.temp)) rmSync(join(target.temp, left), { recursive: true });
+    const { status, err } = await target.import(from);
     expect({ status, err }).toEqual({ status: 0, err: '' });
-    expect(await objects()).toEqual(['public.t']);
-    expect(await rowsOf('SELECT count(*)::int AS n FROM t')).toEqual([{ n: 60_000 }]);
-  }, 180_000);
+    expect(await target.objects()).toEqual(['public.t']);
+    expect(await target.rows('SELECT id::int, x FROM t')).toEqual([{ id: 1, x: 'a' }]);
+  }, 60_000);
 
-  function importingBeside(from: string): Promise<Result> {
-    return runCommand(['import', '--from', from, '--target', database.url, '--temp', temp], {});
+  /** Has the server do something when the dump's index is made. @param statement of PL/pgSQL */
+  async function atCreateIndex(statement: string): Promise<void> {
+    await target.client.query(`
+      CREATE FUNCTION public.before_index() RETURNS event_trigger LANGUAGE plpgsql AS $$
+        BEGIN IF current_query() LIKE '%"t_x"%' THEN ${statement}; END IF; END $$;
+      CREATE EVENT TRIGGER before_index ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION public.before_index()`);
+  }
+
+  /** A process that imports and has come as far as an index, which it does not get before `letGo`. */
+  async function stoppedAtCreateIndex(): Promise<{ process: ChildProcess; ended: Promise<number | null> }> {
+    await atCreateIndex('PERFORM pg_advisory_xact_lock(42)');
+    await target.client.query('SELECT pg_advisory_lock(42)');
+    const process = spawn(execPath, [MAIN, ...target.arguments(target.file(GOOD_WITH_INDEX))], {
+      stdio: 'ignore',
+    });
+    const ended = once(process, 'exit').then(([status]) => status as number | null);
+    const waiting = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`;
+    await eventually('it waits', async () => (await target.rows(waiting)).length > 0, 30_000);
+    return { process, ended };
+  }
+
+  async function letGo(): Promise<void> {
+    await target.client.query('DROP EVENT TRIGGER before_index; SELECT pg_advisory_unlock(42)');
   }
 });
