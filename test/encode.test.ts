@@ -3,7 +3,8 @@ import Database from 'better-sqlite3';
 import type { ColumnKind, TablePlan } from '../src/contract.ts';
 import { ChunkReader } from '../src/databases/sqlite/chunk.ts';
 import { CopyBuffer, toCopyText } from '../src/databases/sqlite/copy-buffer.ts';
-import { proveEncoder } from '../src/databases/sqlite/encode.ts';
+import type * as Encode from '../src/databases/sqlite/encode.ts';
+import { NULL_MARK, proveEncoder } from '../src/databases/sqlite/encode.ts';
 import { splitCells, splitLines, unescapeCell } from '../src/databases/postgres/copy-text.ts';
 import { keyText, parseKeyText } from '../src/databases/key.ts';
 import { TestMigration } from './support/migration.ts';
@@ -275,6 +276,15 @@ describe('the text of COPY', () => {
       [0xfd, 1, 2, 3, 4, 5, 6],
     ])
       expect(toCopyText(cell(bytes), 2, 1)).toBeNull();
+  });
+
+  it('marks NULL without a byte of its structure', () => {
+    for (let run = 0; run < 100; run++) {
+      jest.isolateModules(() => {
+        const { NONCE: nonce } = jest.requireActual<typeof Encode>('../src/databases/sqlite/encode.ts');
+        expect(nonce.every((byte) => byte < NULL_MARK)).toBe(true);
+      });
+    }
   });
 
   it('holds doubles exactly with this library', () => {

@@ -75,7 +75,7 @@ function cellEnd(text: Buffer, from: number): number {
 }
 
 /** The two databases print the same double with different digits; the bits decide. */
-function sameCell(column: ColumnPlan, a: string, b: string): boolean {
+export function sameCell(column: ColumnPlan, a: string, b: string): boolean {
   const { kind } = column;
   if (a === b) return true;
   if (a === '\\N' || b === '\\N') return false;
@@ -108,7 +108,8 @@ function sameNumeric(a: string, b: string): boolean {
 }
 
 function double(text: string): number {
-  return Number(text.replace(/^(-?)Inf(inity)?$/, '$1Infinity'));
+  const number = Number(text);
+  return Number.isNaN(number) ? Number(text.replace(/^(-?)Inf$/, '$1Infinity')) : number;
 }
 
 /** Tells a difference as the verdict reports it; the source is named primary where the target is not. */

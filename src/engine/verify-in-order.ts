@@ -8,12 +8,15 @@ import type pg from 'pg';
 import type { TablePlan } from '../contract.ts';
 import { GrowingBuffer } from '../databases/growing-buffer.ts';
 import { keyColumns, keyInput, keyLiterals, keyText, parseKeyText, type KeyValue } from '../databases/key.ts';
-import { copyOut } from '../databases/postgres/copy-stream.ts';
+import { copyOut, copyRows } from '../databases/postgres/copy-stream.ts';
 import { copyLineKey, splitLines } from '../databases/postgres/copy-text.ts';
 import { targetColumns, targetKey, targetTable } from '../databases/postgres/names.ts';
-import type { ChunkReader } from '../databases/sqlite/chunk.ts';
+import { ChunkReader } from '../databases/sqlite/chunk.ts';
 import { CopyBuffer } from '../databases/sqlite/copy-buffer.ts';
+import { hasRawRows, RawReader } from '../databases/sqlite/raw-rows.ts';
 import { sameRows } from './compare.ts';
+import { MATCHED_FORMAT, RowMatcher } from './match-rows.ts';
+import type { Pair } from './paired-read.ts';
 
 const CHUNK_ROWS = 5_000;
 const CHUNK_BYTES = 1024 * 1024;
@@ -22,34 +25,106 @@ const SPARE_ROWS = 1_000;
 /** Suspicious keys are handed over in such portions. */
 const SUSPECTS = 1_000;
 
+/** Where a pass over a table stands: at its start where null, else after this key. */
+type Place = KeyValue[] | null | 'end';
+
 /**
  * @param table with the columns that are compared
+ * @param numbering what the numbers of a table without a key must still mean; null for any other table
  * @param suspect is given every key whose rows are not the same at first sight
  * @returns rows of the source
  */
 export async function compareInOrder(
-  client: pg.Client,
-  reader: ChunkReader,
+  { db, client }: Pick<Pair, 'db' | 'client'>,
   table: TablePlan,
+  numbering: bigint | null,
   suspect: (keys: KeyValue[][]) => Promise<void>,
   onRows: (rows: number) => void,
   signal?: AbortSignal,
 ): Promise<number> {
-  let after: KeyValue[] | null = null;
+  const raw = hasRawRows(table) ? new RawReader(db, table, numbering) : null;
+  const reader = new ChunkReader(db, table, numbering);
+  let rows = 0;
+  const count = (more: number): void => onRows((rows += more));
+  for (let at: Place = null; at !== 'end' && signal?.aborted !== true;) {
+    if (raw !== null) at = await glance(client, raw, table, at, count, signal);
+    if (at !== 'end')
+      at = await look(client, reader, table, at, raw === null ? Infinity : 1, suspect, count, signal);
+  }
+  return rows;
+}
+
+/** Passes over ranges as long as their rows are the same at first sight. @returns where they are not */
+async function glance(
+  client: pg.Client,
+  reader: RawReader,
+  table: TablePlan,
+  from: KeyValue[] | null,
+  onRows: (rows: number) => void,
+  signal: AbortSignal | undefined,
+): Promise<Place> {
+  let after = from;
+  let wanted = CHUNK_ROWS;
+  /** The range before, which the target sends while the next one is read. */
+  let sent: { after: KeyValue[] | null; rows: number; same: Promise<boolean> } | null = null;
+  try {
+    for (;;) {
+      const chunk = reader.read(after, wanted);
+      if (sent !== null) {
+        if (!(await sent.same)) return sent.after;
+        onRows(sent.rows);
+        sent = null;
+      }
+      if (signal?.aborted === true || !chunk.whole || (chunk.last !== null && !isHeld(table, chunk.last)))
+        return after;
+      const matcher = new RowMatcher(table.columns, chunk.data, chunk.rows);
+      const sql = rangeSql(table, after, chunk.last, chunk.rows + 1, MATCHED_FORMAT);
+      const same = copyRows(client, sql, (row) => matcher.match(row)).then(() => matcher.same);
+      // Awaited above; this only keeps a failure during the next read from being called unhandled.
+      same.catch(() => undefined);
+      sent = { after, rows: chunk.rows, same };
+      if (chunk.last === null) {
+        if (!(await same)) return after;
+        onRows(chunk.rows);
+        return 'end';
+      }
+      after = chunk.last;
+      wanted = wantedRows(chunk.rows, chunk.data.length);
+      await yieldToLoop();
+    }
+  } finally {
+    // A read that is under way has the connection.
+    await sent?.same.catch(() => undefined);
+  }
+}
+
+/** As many rows as make a range of the usual size. */
+function wantedRows(rows: number, bytes: number): number {
+  return Math.max(1, Math.min(CHUNK_ROWS, Math.floor((CHUNK_BYTES * rows) / (bytes + 1))));
+}
+
+/** Passes over ranges row by row where their COPY text differs. @param ranges how many at most @returns where it ended */
+async function look(
+  client: pg.Client,
+  reader: ChunkReader,
+  table: TablePlan,
+  start: KeyValue[] | null,
+  ranges: number,
+  suspect: (keys: KeyValue[][]) => Promise<void>,
+  onRows: (rows: number) => void,
+  signal: AbortSignal | undefined,
+): Promise<Place> {
+  let after = start;
   /** The range that is read now, and the one before it, which is compared meanwhile. */
   let [reading, comparing] = [new Range(client, table), new Range(client, table)];
-  let from: KeyValue[] | null = null;
-  let rows = 0;
+  let from = start;
   let wanted = CHUNK_ROWS;
   try {
-    do {
-      if (signal?.aborted === true) break;
+    for (let left = ranges; left > 0;) {
+      if (signal?.aborted === true) return 'end';
       const before = reading.source.length;
       const chunk = reader.read(after, reader.rowLimit(wanted), reading.source);
-      const bytes = reading.source.length - before;
-      if (chunk.rows > 0)
-        wanted = Math.max(1, Math.min(CHUNK_ROWS, Math.floor((CHUNK_BYTES * chunk.rows) / (bytes + 1))));
-      rows += chunk.rows;
+      if (chunk.rows > 0) wanted = wantedRows(chunk.rows, reading.source.length - before);
       reading.rows += chunk.rows;
       after = chunk.last;
       // A range can only end at a key that the target knows how to compare.
@@ -59,16 +134,18 @@ export async function compareInOrder(
         await comparing.compare(suspect);
         [reading, comparing] = [comparing, reading];
         from = after;
+        left--;
       }
-      onRows(rows);
+      onRows(chunk.rows);
+      if (after === null) break;
       await yieldToLoop();
-    } while (after !== null);
+    }
     await comparing.compare(suspect);
   } finally {
     // A read that is under way has the connection.
     await Promise.allSettled([reading.target, comparing.target]);
   }
-  return rows;
+  return after ?? 'end';
 }
 
 /** Rows of one key range, as COPY text of both sides; memory is used again for the next range. */
@@ -149,6 +226,7 @@ function rangeSql(
   after: KeyValue[] | null,
   last: KeyValue[] | null,
   limit: number,
+  format = '',
 ): string {
   const keys = targetKey(table).join(', ');
   const conditions: string[] = [];
@@ -157,6 +235,6 @@ function rangeSql(
   const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
   return (
     `COPY (SELECT ${targetColumns(table).join(', ')} FROM ${targetTable(table)} ${where} ` +
-    `ORDER BY ${keys} LIMIT ${limit}) TO STDOUT`
+    `ORDER BY ${keys} LIMIT ${limit}) TO STDOUT ${format}`
   );
 }

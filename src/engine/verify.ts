@@ -14,7 +14,6 @@ import {
   hasControl as targetHasControl,
   readControl as readTargetControl,
 } from '../databases/postgres/control.ts';
-import { ChunkReader } from '../databases/sqlite/chunk.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { ChangedKeys, proveReach } from '../databases/sqlite/log.ts';
 import { isUnnamed, numberingOf, Renumbered } from '../databases/sqlite/numbering.ts';
@@ -290,14 +289,13 @@ export class Verifier {
     onRows: (rows: number) => void,
     signal: AbortSignal | undefined,
   ): Promise<number> {
-    const { db, client } = this.pair;
+    const { db } = this.pair;
     for (;;) {
       const numbering = table.rowNumbered ? numberingOf(db) : null;
       try {
         // Until replay has named it, another VACUUM would not be noticed.
         if (isUnnamed(numbering)) throw new Renumbered(db.name);
-        const reader = new ChunkReader(db, table, numbering);
-        return await compareInOrder(client, reader, table, decide, onRows, signal);
+        return await compareInOrder(this.pair, table, numbering, decide, onRows, signal);
       } catch (error) {
         if (!(error instanceof Renumbered) || signal?.aborted === true) throw error;
         await pause(RETRY_PAUSE_MS, new AbortController().signal);

@@ -20,17 +20,17 @@ class CopyQuery implements pg.Submittable {
   private error: unknown;
   private readonly sql: string;
   private readonly payloads: Buffer[];
-  private readonly received: GrowingBuffer | undefined;
+  private readonly onRow: ((row: Buffer) => void) | undefined;
   private readonly settle: (error: unknown) => void;
 
   constructor(
     sql: string,
-    data: { payloads?: Buffer[]; received?: GrowingBuffer },
+    data: { payloads?: Buffer[]; onRow?: (row: Buffer) => void },
     settle: (error: unknown) => void,
   ) {
     this.sql = sql;
     this.payloads = data.payloads ?? [];
-    this.received = data.received;
+    this.onRow = data.onRow;
     this.settle = settle;
   }
 
@@ -55,7 +55,7 @@ class CopyQuery implements pg.Submittable {
   }
 
   handleCopyData(message: { chunk: Buffer }): void {
-    this.received?.append(message.chunk);
+    this.onRow?.(message.chunk);
   }
 
   handleError(error: unknown): void {
@@ -96,16 +96,25 @@ export function runWithCopies(client: pg.Client, sql: string, payloads: Buffer[]
 }
 
 /**
+ * Runs one COPY … TO STDOUT.
+ * @param onRow is given each row as it arrives, one CopyData message, in memory that is valid during the call; may not throw
+ */
+export function copyRows(client: pg.Client, sql: string, onRow: (row: Buffer) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.query(new CopyQuery(sql, { onRow }, (error) => (error === undefined ? resolve() : reject(error))));
+  });
+}
+
+/**
  * Runs one COPY … TO STDOUT. @returns its lines, each with its line feed, as one buffer
  * @param received where they are collected; cleared first
  */
-export function copyOut(client: pg.Client, sql: string, received = new GrowingBuffer()): Promise<Buffer> {
+export async function copyOut(
+  client: pg.Client,
+  sql: string,
+  received = new GrowingBuffer(),
+): Promise<Buffer> {
   received.clear();
-  return new Promise((resolve, reject) => {
-    client.query(
-      new CopyQuery(sql, { received }, (error) =>
-        error === undefined ? resolve(received.contents) : reject(error),
-      ),
-    );
-  });
+  await copyRows(client, sql, (row) => received.append(row));
+  return received.contents;
 }

@@ -1,7 +1,7 @@
 /** Reads the source for the copy: chunks in key order by keyset, encoded inside SQLite. */
 import type Database from 'better-sqlite3';
 import type { TablePlan } from '../../contract.ts';
-import { CrossfadeError } from '../../errors.ts';
+import { CrossfadeError, driverCode } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
 import { mayBeInvalid, textOf } from '../invalid-text.ts';
 import { keyText, type KeyValue } from '../key.ts';
@@ -26,7 +26,7 @@ const LINE_FEED = 0x0a;
 /** A chunk may not grow beyond this while SQLite builds it, whatever the row estimate said. */
 const CHUNK_CEILING_BYTES = 32 * 1024 * 1024;
 
-interface ChunkRow {
+export interface ChunkRow {
   data: Buffer | null;
   n: bigint;
   good: bigint;
@@ -48,15 +48,11 @@ export class ChunkReader {
     this.db = db;
     this.table = table;
     this.numbering = numbering;
-    this.first = db.prepare(chunkSql(table, null)).safeIntegers();
+    this.first = db.prepare(chunkSql(table, null, rowSql(table, 's'))).safeIntegers();
   }
 
-  /** The row limit that keeps a chunk under the ceiling, given the largest row known. */
   rowLimit(wanted: number): number {
-    return Math.max(
-      1,
-      Math.min(wanted, Math.floor(CHUNK_CEILING_BYTES / Math.max(1, this.table.largestRow))),
-    );
+    return rowLimit(this.table, wanted);
   }
 
   /**
@@ -74,9 +70,7 @@ export class ChunkReader {
     try {
       return readTransaction(this.db, () => this.readChunk(after, limit, into));
     } catch (error) {
-      // SQLITE_TOOBIG: rows grew since the census.
-      if ((error as { code?: string }).code === 'SQLITE_TOOBIG' && limit > 1)
-        return this.read(after, limit >> 1, into);
+      if (isTooBig(error) && limit > 1) return this.read(after, limit >> 1, into);
       throw error;
     }
   }
@@ -117,7 +111,7 @@ export class ChunkReader {
     const name = marks.join();
     let statement = this.next.get(name);
     if (statement === undefined) {
-      statement = this.db.prepare(chunkSql(this.table, marks)).safeIntegers();
+      statement = this.db.prepare(chunkSql(this.table, marks, rowSql(this.table, 's'))).safeIntegers();
       this.next.set(name, statement);
     }
     return statement;
@@ -145,31 +139,42 @@ export class ChunkReader {
   }
 }
 
+/** The row limit that keeps a chunk under the ceiling, given the largest row known. */
+export function rowLimit({ largestRow }: TablePlan, wanted: number): number {
+  return Math.max(1, Math.min(wanted, Math.floor(CHUNK_CEILING_BYTES / Math.max(1, largestRow))));
+}
+
+/** SQLITE_TOOBIG: rows grew since the census. */
+export function isTooBig(error: unknown): boolean {
+  return driverCode(error) === 'SQLITE_TOOBIG';
+}
+
 /** Why a row is set aside. @param misfits see `misfitsSql` */
 export function misfitReason(misfits: string): string {
   return `it has another storage class or format than the plan found: ${misfits}`;
 }
 
-function keyList(table: TablePlan, alias: string): string[] {
+export function keyList(table: TablePlan, alias: string): string[] {
   return table.key.map((column) => `${alias}.${quoted(column)}`);
 }
 
-/** The value as it is, given what the driver made of it and its bytes. */
-function exact(value: KeyValue, bytes: KeyValue | undefined): KeyValue {
+/** A key's value as it is, given what the driver made of it and its bytes. */
+export function exact(value: KeyValue, bytes: KeyValue | undefined): KeyValue {
   return mayBeInvalid(value) && Buffer.isBuffer(bytes) ? textOf(bytes) : value;
 }
 
 /** Condition "after the key tuple of the parameters". */
-function afterKey(table: TablePlan, marks: string[]): string {
+export function afterKey(table: TablePlan, marks: string[]): string {
   const keys = keyList(table, 's');
   if (keys.length === 1) return `${keys[0]!} > ${marks[0]!}`;
   return `(${keys.join(', ')}) > (${marks.join(', ')})`;
 }
 
-function chunkSql(table: TablePlan, after: string[] | null): string {
+/** @param row SQL of a row of the table as `s`: `rowSql` or `rawRowSql` */
+export function chunkSql(table: TablePlan, after: string[] | null, row: string): string {
   const keys = keyList(table, 's');
   const where = after === null ? '' : `WHERE ${afterKey(table, after)}`;
   const [id, last] = table.rowidAlias ? [`${keys[0]!} AS id, `, ', max(id) AS last'] : ['', ''];
   return `SELECT ${ROWS_AS_BUFFER} AS data, count(*) AS n, count(r) AS good${last}
-    FROM (SELECT ${id}${rowSql(table, 's')} AS r FROM ${quoted(table.name)} s ${where} ORDER BY ${keys.join(', ')} LIMIT ?)`;
+    FROM (SELECT ${id}${row} AS r FROM ${quoted(table.name)} s ${where} ORDER BY ${keys.join(', ')} LIMIT ?)`;
 }

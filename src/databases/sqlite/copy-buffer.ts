@@ -70,7 +70,7 @@ export class CopyBuffer extends GrowingBuffer {
 }
 
 /** Not `Buffer.compare`: a call out of JavaScript for every NULL costs more than the pass over its row. */
-function isNonce(data: Buffer, at: number): boolean {
+export function isNonce(data: Buffer, at: number): boolean {
   for (let i = 0; i < NONCE.length; i++) if (data[at + i] !== NONCE[i]) return false;
   return true;
 }

@@ -19,9 +19,9 @@ import { makesIntegers } from './affinity.ts';
 export const CELL = 0xff;
 export const ROW = 0xfe;
 export const NULL_MARK = 0xfd;
-/** A run's nonce: a text that equals the NULL mark would have to guess it. */
-export const NONCE = randomBytes(6);
-const NULL_SQL = `x'fd${NONCE.toString('hex')}'`;
+/** A run's nonce: a text that equals the NULL mark would have to guess it. No byte of structure is in it, so that these can be searched for. */
+export const NONCE = Buffer.from(randomBytes(6).map((byte) => byte % NULL_MARK));
+export const NULL_SQL = `x'fd${NONCE.toString('hex')}'`;
 
 /** The integral reals above this keep their storage class in a NUMERIC column, so integer and real would mix (sqlite3RealSameAsInt). */
 const REAL_AS_INTEGER_LIMIT = 2251799813685248;
@@ -42,14 +42,14 @@ export function isDecimalSql(c: string): string {
 const LARGEST_INTEGER = '9223372036854774784';
 
 /** How a column's values leave SQLite: as text for COPY, and only while `admits` holds. */
-interface CellSql {
+export interface CellSql {
   /** The value as text; never evaluated for NULL. */
   text: string;
   /** True for every value that the column's kind holds exactly, NULL left aside. */
   admits: string;
 }
 
-function cellSql(column: ColumnPlan, name: string, inKey: boolean): CellSql {
+export function cellSql(column: ColumnPlan, name: string, inKey: boolean): CellSql {
   if (isMomentKind(column.kind)) {
     return { text: momentSql(column.kind, name), admits: momentAdmitsSql(column.kind, name) };
   }
