@@ -1,4 +1,7 @@
 /** The first sight of verification: what it takes for equal is, whatever the source's texts are made of. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import type { ColumnPlan, TablePlan } from '../src/contract.ts';
@@ -6,6 +9,7 @@ import type { KeyValue } from '../src/databases/key.ts';
 import { copyRows } from '../src/databases/postgres/copy-stream.ts';
 import { defineFunctions, NONCE } from '../src/databases/sqlite/encode.ts';
 import { hasRawRows, RawReader } from '../src/databases/sqlite/raw-rows.ts';
+import { ReadingThread } from '../src/databases/sqlite/reading-thread.ts';
 import { InvalidText } from '../src/databases/invalid-text.ts';
 import { MATCHED_FORMAT, RowMatcher } from '../src/engine/match-rows.ts';
 import { planMigration } from '../src/engine/plan.ts';
@@ -18,7 +22,9 @@ import { tamper } from './support/tamper.ts';
 
 let server: TestDatabase;
 let client: pg.Client;
+let folder: string;
 let db: Database.Database;
+let thread: ReadingThread;
 
 beforeAll(async () => {
   server = await createTestDatabase();
@@ -32,12 +38,19 @@ afterAll(async () => {
 });
 
 beforeEach(() => {
-  db = new Database(':memory:');
+  folder = mkdtempSync(join(tmpdir(), 'crossfade-match-'));
+  const path = join(folder, 'source.db');
+  db = new Database(path);
+  db.pragma('journal_mode = WAL');
+  db.pragma('synchronous = OFF');
   defineFunctions(db);
+  thread = new ReadingThread(path);
 });
 
-afterEach(() => {
+afterEach(async () => {
+  await thread.close();
   db.close();
+  rmSync(folder, { recursive: true });
 });
 
 /** What separates or marks in either form, what CSV quotes or text format escapes, and nothing at all. */
@@ -78,7 +91,7 @@ async function sameAs(source: Cell[][], target: Cell[][]): Promise<boolean> {
     largestRow: 10,
     columns: columns(names),
   } as unknown as TablePlan;
-  const chunk = new RawReader(db, table).read(null, 1_000);
+  const chunk = await new RawReader(thread, table).read(null, 1_000);
   expect(chunk).toMatchObject({ rows: source.length, whole: true, last: null });
   const matcher = new RowMatcher(table.columns, chunk.data, chunk.rows);
   const values = target.map(
@@ -135,12 +148,12 @@ it('reads past keys that are NULL or not valid UTF-8, and says that such rows ca
   const table = (await planMigration(db, DEFAULT_INPUT)).tables[0]!;
   db.exec(`INSERT INTO words VALUES (NULL, 3), (NULL, 4), (CAST(x'62fe61' AS TEXT), 5), (CAST(x'62ff' AS TEXT), 6), ('b\ufffd', 7),
     (x'61', 8)`);
-  const reader = new RawReader(db, table);
-  expect(reader.read(null, 2)).toMatchObject({ rows: 2, last: [null] });
+  const reader = new RawReader(thread, table);
+  expect(await reader.read(null, 2)).toMatchObject({ rows: 2, last: [null] });
   const keys: (KeyValue | string)[] = [];
   let last: KeyValue[] | null = ['a'];
   for (let chunk; last !== null; { last } = chunk) {
-    chunk = reader.read(last, 1);
+    chunk = await reader.read(last, 1);
     keys.push(
       chunk.last?.[0] instanceof InvalidText
         ? chunk.last[0].bytes.toString('hex')

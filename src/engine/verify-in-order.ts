@@ -13,7 +13,8 @@ import { copyLineKey, splitLines } from '../databases/postgres/copy-text.ts';
 import { targetColumns, targetKey, targetTable } from '../databases/postgres/names.ts';
 import { ChunkReader } from '../databases/sqlite/chunk.ts';
 import { CopyBuffer } from '../databases/sqlite/copy-buffer.ts';
-import { hasRawRows, RawReader } from '../databases/sqlite/raw-rows.ts';
+import { hasRawRows, RawReader, type RawChunk } from '../databases/sqlite/raw-rows.ts';
+import type { ReadingThread } from '../databases/sqlite/reading-thread.ts';
 import { sameRows } from './compare.ts';
 import { MATCHED_FORMAT, RowMatcher } from './match-rows.ts';
 import type { Pair } from './paired-read.ts';
@@ -29,6 +30,7 @@ const SUSPECTS = 1_000;
 type Place = KeyValue[] | null | 'end';
 
 /**
+ * @param thread for tables whose rows have a raw form
  * @param table with the columns that are compared
  * @param numbering what the numbers of a table without a key must still mean; null for any other table
  * @param suspect is given every key whose rows are not the same at first sight
@@ -36,13 +38,14 @@ type Place = KeyValue[] | null | 'end';
  */
 export async function compareInOrder(
   { db, client }: Pick<Pair, 'db' | 'client'>,
+  thread: () => ReadingThread,
   table: TablePlan,
   numbering: bigint | null,
   suspect: (keys: KeyValue[][]) => Promise<void>,
   onRows: (rows: number) => void,
   signal?: AbortSignal,
 ): Promise<number> {
-  const raw = hasRawRows(table) ? new RawReader(db, table, numbering) : null;
+  const raw = hasRawRows(table) ? new RawReader(thread(), table, numbering) : null;
   const reader = new ChunkReader(db, table, numbering);
   let rows = 0;
   const count = (more: number): void => onRows((rows += more));
@@ -54,7 +57,10 @@ export async function compareInOrder(
   return rows;
 }
 
-/** Passes over ranges as long as their rows are the same at first sight. @returns where they are not */
+/**
+ * Passes over ranges as long as their rows are the same at first sight: while the target sends one, the source reads the
+ * next. @returns where they are not the same
+ */
 async function glance(
   client: pg.Client,
   reader: RawReader,
@@ -63,39 +69,46 @@ async function glance(
   onRows: (rows: number) => void,
   signal: AbortSignal | undefined,
 ): Promise<Place> {
-  let after = from;
-  let wanted = CHUNK_ROWS;
-  /** The range before, which the target sends while the next one is read. */
-  let sent: { after: KeyValue[] | null; rows: number; same: Promise<boolean> } | null = null;
+  const read = (after: KeyValue[] | null, wanted: number): Promise<RawChunk> =>
+    quiet(reader.read(after, wanted));
+  let reading: Promise<RawChunk> | null = read(from, CHUNK_ROWS);
+  let sending: Promise<boolean> | null = null;
   try {
-    for (;;) {
-      const chunk = reader.read(after, wanted);
-      if (sent !== null) {
-        if (!(await sent.same)) return sent.after;
-        onRows(sent.rows);
-        sent = null;
-      }
-      if (signal?.aborted === true || !chunk.whole || (chunk.last !== null && !isHeld(table, chunk.last)))
-        return after;
-      const matcher = new RowMatcher(table.columns, chunk.data, chunk.rows);
-      const sql = rangeSql(table, after, chunk.last, chunk.rows + 1, MATCHED_FORMAT);
-      const same = copyRows(client, sql, (row) => matcher.match(row)).then(() => matcher.same);
-      // Awaited above; this only keeps a failure during the next read from being called unhandled.
-      same.catch(() => undefined);
-      sent = { after, rows: chunk.rows, same };
-      if (chunk.last === null) {
-        if (!(await same)) return after;
-        onRows(chunk.rows);
-        return 'end';
-      }
-      after = chunk.last;
-      wanted = wantedRows(chunk.rows, chunk.data.length);
-      await yieldToLoop();
+    for (let after = from; ;) {
+      const chunk: RawChunk = await reading!;
+      reading = null;
+      const { data, rows, last } = chunk;
+      if (signal?.aborted === true || !chunk.whole || (last !== null && !isHeld(table, last))) return after;
+      if (last !== null) reading = read(last, wantedRows(rows, data.length));
+      sending = quiet(matches(client, table, after, chunk));
+      if (!(await sending)) return after;
+      sending = null;
+      onRows(rows);
+      if (last === null) return 'end';
+      after = last;
     }
   } finally {
-    // A read that is under way has the connection.
-    await sent?.same.catch(() => undefined);
+    // Whoever comes next needs the connections.
+    await Promise.allSettled([reading, sending]);
   }
+}
+
+/** Are the target's rows of this range those of the chunk? */
+async function matches(
+  client: pg.Client,
+  table: TablePlan,
+  after: KeyValue[] | null,
+  { data, rows, last }: RawChunk,
+): Promise<boolean> {
+  const matcher = new RowMatcher(table.columns, data, rows);
+  await copyRows(client, rangeSql(table, after, last, rows + 1, MATCHED_FORMAT), (row) => matcher.match(row));
+  return matcher.same;
+}
+
+/** For whoever awaits it later: a failure until then is not unhandled. */
+function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
 }
 
 /** As many rows as make a range of the usual size. */

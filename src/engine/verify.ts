@@ -17,6 +17,7 @@ import {
 import { openSource } from '../databases/sqlite/connection.ts';
 import { ChangedKeys, proveReach } from '../databases/sqlite/log.ts';
 import { isUnnamed, numberingOf, Renumbered } from '../databases/sqlite/numbering.ts';
+import { ReadingThread } from '../databases/sqlite/reading-thread.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
 import { describe, readableKey, valuesOf } from './compare.ts';
 import { Decider, isReplaying } from './decide.ts';
@@ -78,6 +79,7 @@ export class Verifier {
   /** As their rows are read, generated columns included. */
   private readonly plan: Plan;
   private readonly pair: Pair;
+  private thread: ReadingThread | undefined;
 
   private constructor(db: Database.Database, client: pg.Client, plan: Plan, targetIsPrimary: boolean) {
     this.planned = plan;
@@ -113,6 +115,7 @@ export class Verifier {
   }
 
   async close(): Promise<void> {
+    await this.thread?.close();
     this.pair.db.close();
     await this.pair.client.end().catch(() => undefined);
   }
@@ -282,6 +285,11 @@ export class Verifier {
     return compareByKey(this.pair, keys, decide, compareExtra, onRows, signal);
   }
 
+  private readingThread(): ReadingThread {
+    this.thread ??= new ReadingThread(this.pair.db.name);
+    return this.thread;
+  }
+
   /** From the beginning again after a VACUUM, which may have moved rows to where it has passed. */
   private async readInOrder(
     table: TablePlan,
@@ -295,7 +303,15 @@ export class Verifier {
       try {
         // Until replay has named it, another VACUUM would not be noticed.
         if (isUnnamed(numbering)) throw new Renumbered(db.name);
-        return await compareInOrder(this.pair, table, numbering, decide, onRows, signal);
+        return await compareInOrder(
+          this.pair,
+          () => this.readingThread(),
+          table,
+          numbering,
+          decide,
+          onRows,
+          signal,
+        );
       } catch (error) {
         if (!(error instanceof Renumbered) || signal?.aborted === true) throw error;
         await pause(RETRY_PAUSE_MS, new AbortController().signal);

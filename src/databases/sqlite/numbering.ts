@@ -10,6 +10,9 @@ import { writeTransaction } from './transaction.ts';
 
 export const NUMBERING_TABLE = '_crossfade_numbering';
 
+/** SQL of the numbering's name, as `number`; fails where there is no numbering. */
+export const NUMBERING_SQL = `SELECT rowid AS number FROM ${NUMBERING_TABLE}`;
+
 /** What a VACUUM makes of the number. */
 const VACUUMED = 1n;
 
@@ -23,7 +26,7 @@ export function installNumbering(db: Database.Database): void {
 export function numberingOf(db: Database.Database): bigint | null {
   const present = db.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(NUMBERING_TABLE) !== undefined;
   if (!present) return null;
-  const number = db.prepare(`SELECT rowid FROM ${NUMBERING_TABLE}`).pluck().safeIntegers().get();
+  const number = db.prepare(NUMBERING_SQL).pluck().safeIntegers().get();
   return (number as bigint | undefined) ?? null;
 }
 

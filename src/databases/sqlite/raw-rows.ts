@@ -2,7 +2,6 @@
  * Reads rows for a comparison that never writes them: in the encoding of `encode.ts`, but with conditions on the values
  * only as far as the target's own text does not imply them.
  */
-import type Database from 'better-sqlite3';
 import type { ColumnPlan, TablePlan } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
 import type { KeyValue } from '../key.ts';
@@ -10,8 +9,8 @@ import { keepsNegativeZero } from './affinity.ts';
 import { bound, marksOf } from './bind.ts';
 import { afterKey, chunkSql, exact, isTooBig, keyList, rowLimit, type ChunkRow } from './chunk.ts';
 import { balanced, cellSql, NULL_SQL, type CellSql } from './encode.ts';
-import { numberingOf, Renumbered } from './numbering.ts';
-import { readTransaction } from './transaction.ts';
+import { NUMBERING_SQL, Renumbered } from './numbering.ts';
+import type { Query, ReadingThread, Row } from './reading-thread.ts';
 
 export interface RawChunk {
   /** The rows as SQLite's encoding returns them; empty where there are none. */
@@ -63,73 +62,75 @@ function rawRowSql(table: TablePlan, alias: string): string {
   return balanced(cells, "|| x'ff' ||");
 }
 
-/** Prepared reader of one table whose rows have a raw form. */
+/** Reads one table whose rows have a raw form. */
 export class RawReader {
-  private readonly db: Database.Database;
+  private readonly thread: ReadingThread;
   private readonly table: TablePlan;
   private readonly numbering: bigint | null;
   private readonly row: string;
-  private readonly statements = new Map<string, Database.Statement>();
 
   /** @param numbering what the numbers of a table without a key must still mean; null for any other table */
-  constructor(db: Database.Database, table: TablePlan, numbering: bigint | null = null) {
-    this.db = db;
+  constructor(thread: ReadingThread, table: TablePlan, numbering: bigint | null = null) {
+    this.thread = thread;
     this.table = table;
     this.numbering = numbering;
     this.row = rawRowSql(table, 's');
   }
 
   /**
-   * Reads up to `limit` rows after the key tuple `after`, which has no NULL; from the start where it is null. Synchronous.
-   * @throws CrossfadeError Renumbered
+   * Reads up to `wanted` rows after the key tuple `after`, which has no NULL; from the start where it is null.
+   * @throws Error SQLite's; CrossfadeError Renumbered
    */
-  read(after: KeyValue[] | null, wanted: number): RawChunk {
+  async read(after: KeyValue[] | null, wanted: number): Promise<RawChunk> {
     const limit = rowLimit(this.table, wanted);
     try {
-      return readTransaction(this.db, () => this.readChunk(after, limit));
+      return await this.readChunk(after, limit);
     } catch (error) {
-      if (isTooBig(error) && limit > 1) return this.read(after, limit >> 1);
+      if (isTooBig(error) && limit > 1) return await this.read(after, limit >> 1);
       throw error;
     }
   }
 
-  private readChunk(after: KeyValue[] | null, limit: number): RawChunk {
-    if (this.numbering !== null && numberingOf(this.db) !== this.numbering)
-      throw new Renumbered(this.db.name);
-    const found = this.statement('rows', after).get(...bound(after ?? []), limit) as ChunkRow;
-    const rows = Number(found.n);
-    return {
-      data: found.data ?? Buffer.alloc(0),
-      rows,
-      whole: Number(found.good) === rows,
-      last: rows < limit ? null : found.last === undefined ? this.keyAt(after, limit) : [found.last],
-    };
-  }
-
-  /** Key of the nth row after the key tuple. Not from the encoded row: a text that is not valid UTF-8 could hide where it begins. */
-  private keyAt(after: KeyValue[] | null, nth: number): KeyValue[] {
-    const values = this.statement('key', after)
-      .raw()
-      .get(...bound(after ?? []), nth - 1) as KeyValue[];
-    return this.table.key.map((_, i) => exact(values[2 * i]!, values[2 * i + 1]));
-  }
-
-  private statement(what: 'rows' | 'key', after: KeyValue[] | null): Database.Statement {
+  private async readChunk(after: KeyValue[] | null, limit: number): Promise<RawChunk> {
+    const { table, numbering } = this;
     const marks = after === null ? null : marksOf(after);
-    const name = `${what} ${marks?.join() ?? ''}`;
-    let statement = this.statements.get(name);
-    if (statement === undefined) {
-      const sql = what === 'rows' ? chunkSql(this.table, marks, this.row) : nthKeySql(this.table, marks);
-      statement = this.db.prepare(sql).safeIntegers();
-      this.statements.set(name, statement);
-    }
-    return statement;
+    const cursor = bound(after ?? []);
+    const queries: Query[] = [{ sql: chunkSql(table, marks, this.row), parameters: [...cursor, limit] }];
+    if (!table.rowidAlias) queries.push({ sql: nthKeySql(table, marks), parameters: [...cursor, limit - 1] });
+    if (numbering !== null) queries.push({ sql: NUMBERING_SQL, parameters: [] });
+    const answers = await this.thread.read(queries);
+    const { n, good, data, last } = answers.shift() as unknown as ChunkRow;
+    const key = table.rowidAlias ? { v0: last } : answers.shift();
+    if (numbering !== null && answers.shift()?.['number'] !== numbering)
+      throw new Renumbered(this.thread.path);
+    return {
+      data: data === null ? Buffer.alloc(0) : asBuffer(data),
+      rows: Number(n),
+      whole: n === good,
+      last: Number(n) < limit || key === undefined ? null : keyOf(table, key),
+    };
   }
 }
 
+/** Not from the encoded row: a text that is not valid UTF-8 could hide where that begins. */
+function keyOf(table: TablePlan, row: Row): KeyValue[] {
+  return table.key.map((_, i) => {
+    const [value, bytes] = [row[`v${i}`], row[`b${i}`]].map((one) =>
+      one instanceof Uint8Array ? asBuffer(one) : one,
+    );
+    return exact(value as KeyValue, bytes as KeyValue | undefined);
+  });
+}
+
+/** What a thread hands over is no Buffer. */
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+/** The nth row's key, each value with its bytes. */
 function nthKeySql(table: TablePlan, after: string[] | null): string {
   const keys = keyList(table, 's');
   const where = after === null ? '' : `WHERE ${afterKey(table, after)}`;
-  return `SELECT ${keys.map((key) => `${key}, CAST(${key} AS BLOB)`).join(', ')}
+  return `SELECT ${keys.map((key, i) => `${key} AS v${i}, CAST(${key} AS BLOB) AS b${i}`).join(', ')}
     FROM ${quoted(table.name)} s ${where} ORDER BY ${keys.join(', ')} LIMIT 1 OFFSET ?`;
 }
