@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import { DEFAULT_INPUT } from '../src/contract.ts';
+import { createControl } from '../src/databases/sqlite/control.ts';
 import { exportDatabase } from '../src/offline/export.ts';
 import { runCommand, type Result } from './support/command-line.ts';
 import { loadExport } from './support/load-export.ts';
@@ -271,6 +272,17 @@ describe('crossfade export', () => {
     );
     expect((await tables()).rows).toEqual([{ name: 'other' }]);
   }, 60_000);
+
+  it('tells that the database has moved on, where a migration has fenced the file', async () => {
+    app.exec('CREATE TABLE t (id INTEGER PRIMARY KEY)');
+    createControl(app, 'shop', 1);
+    app.exec(`UPDATE _crossfade_control SET state = 'moved'`);
+    const { status, out } = await exporting();
+    expect(status).toBe(0);
+    expect(out).toMatch(
+      /notice: migration "shop" has moved the writes of [^\n]*app\.db to PostgreSQL[^]*done: 1 table, 0 rows/,
+    );
+  });
 
   it('writes nothing where the plan refuses, the folder is in use, or the source is not there', async () => {
     app.exec(

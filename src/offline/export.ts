@@ -21,6 +21,7 @@ import { quoted } from '../databases/identifiers.ts';
 import type { KeyValue } from '../databases/key.ts';
 import { ChunkReader } from '../databases/sqlite/chunk.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
+import { readControl } from '../databases/sqlite/control.ts';
 import { CopyBuffer } from '../databases/sqlite/copy-buffer.ts';
 import { proveEncoder } from '../databases/sqlite/encode.ts';
 import { sqliteSequences } from '../databases/sqlite/sequences.ts';
@@ -70,6 +71,15 @@ export async function exportDatabase(options: ExportOptions): Promise<Exported> 
     // The snapshot begins with the first read, not with BEGIN, and lasts to the end.
     db.exec('BEGIN; SELECT count(*) FROM sqlite_master');
     const plan = await planMigration(db, options.choices);
+    const control = readControl(db);
+    if (control?.state === 'moved') {
+      plan.notices.push({
+        code: 'moved-source',
+        message:
+          `migration "${control.migration}" has moved the writes of ${options.sourcePath} to PostgreSQL: ` +
+          'what was written there since may be missing here',
+      });
+    }
     options.onPlanned?.(plan);
     if (plan.blockers.length > 0) return { plan, tables: [] };
     const tables = await inFolder(out, (folder) => writeFolder(folder, db, plan, options));
