@@ -28,6 +28,26 @@ export type Fault =
 
 export type FaultKind = Fault['kind'];
 
+/** What to choose from. */
+export interface Aim {
+  /** Kinds, or `kind:seam`; every kind where it is empty. */
+  faults: readonly string[];
+  /** Every phase where it is empty. */
+  phases: readonly Phase[];
+  /** At most so many. */
+  most?: number;
+  slow?: Slow;
+}
+
+/** The applications' transactions that stay open for a while: their share, and the longest pause between two statements. */
+export interface Slow {
+  share: number;
+  ms: number;
+}
+
+/** In place of a kind: nothing is done. */
+export const NONE = 'none';
+
 export interface Injection {
   fault: Fault;
   /** Phase of the migration that has to be reached, and how long after that. */
@@ -76,23 +96,32 @@ const LOTS = WEIGHTS.flatMap(([kind, weight]) => Array.from({ length: weight }, 
 /** Until the heartbeat timeout has passed, a retry has begun, and it has done something. */
 const HELD_MS = 14_000;
 /** After one of these the run is on its way back: no second one is needed. */
-const ENDING: FaultKind[] = ['abort', 'cancel', 'terminate', 'rebuild-table'];
+export const ENDING: readonly FaultKind[] = ['abort', 'cancel', 'terminate', 'rebuild-table'];
 
-/** @param only what to choose from; every kind where it is empty */
-export function chooseFaults(random: Random, only: readonly FaultKind[]): Injection[] {
-  const lots = only.length === 0 ? LOTS : only;
+/** Is it a name that an aim may hold? */
+export function isFault(name: string): boolean {
+  if (name === NONE) return true;
+  const [kind, seam] = name.split(':') as [FaultKind, string?];
+  if (!FAULT_KINDS.includes(kind)) return false;
+  return seam === undefined || seamsOf(kind).includes(seam);
+}
+
+export function chooseFaults(random: Random, aim: Aim): Injection[] {
+  if (aim.faults.includes(NONE)) return [];
+  const lots = aim.faults.length === 0 ? LOTS : aim.faults;
   const injections: Injection[] = [];
   let ends = false;
-  for (let i = 0, count = 1 + random.below(4); i < count; i++) {
-    const kind = random.pick(lots);
+  for (let i = 0, count = 1 + random.below(aim.most ?? 4); i < count; i++) {
+    const [kind, seam] = random.pick(lots).split(':') as [FaultKind, string?];
     if (ENDING.includes(kind)) {
       if (ends) continue;
       ends = true;
     }
     // After the cutover a change of the source's schema stands in the way of every rollback until it is undone.
-    const phases = kind === 'rebuild-table' ? PHASES.slice(0, 5) : PHASES;
+    const phases =
+      kind === 'rebuild-table' ? PHASES.slice(0, 5) : aim.phases.length > 0 ? aim.phases : PHASES;
     injections.push({
-      fault: faultOf(kind, random),
+      fault: faultOf(kind, seam, random),
       phase: random.pick(phases),
       afterMs: random.below(700),
     });
@@ -100,17 +129,18 @@ export function chooseFaults(random: Random, only: readonly FaultKind[]): Inject
   return injections;
 }
 
-function faultOf(kind: FaultKind, random: Random): Fault {
+function seamsOf(kind: FaultKind): string[] {
+  if (kind === 'seam') return Object.keys(SEAMS);
+  if (kind !== 'hold-at-seam') return [];
+  return Object.keys(SEAMS).filter((name) => SEAMS[name]!.moment === 'before');
+}
+
+function faultOf(kind: FaultKind, seam: string | undefined, random: Random): Fault {
   switch (kind) {
     case 'seam':
-      return { kind, seam: random.pick(Object.keys(SEAMS)), nth: 1 + random.below(3) };
+      return { kind, seam: seam ?? random.pick(seamsOf(kind)), nth: 1 + random.below(3) };
     case 'hold-at-seam':
-      return {
-        kind,
-        seam: random.pick(Object.keys(SEAMS).filter((name) => SEAMS[name]!.moment === 'before')),
-        nth: 1 + random.below(3),
-        ms: HELD_MS,
-      };
+      return { kind, seam: seam ?? random.pick(seamsOf(kind)), nth: 1 + random.below(3), ms: HELD_MS };
     case 'hold-worker':
       return { kind, ms: HELD_MS };
     case 'cut-at-commit':

@@ -7,6 +7,9 @@ import type { Random } from '../demo/database/random.ts';
 import type { Fault } from './faults.ts';
 import type { World } from './world.ts';
 
+/** A seam that has not been met by then may not come at all: the run ends without it. */
+const SEAM_WAIT_MS = 5_000;
+
 /** Resolves when the fault is over, not when its consequences are. */
 export async function inject(world: World, fault: Fault, random: Random): Promise<void> {
   const { servers } = world.options;
@@ -18,10 +21,9 @@ export async function inject(world: World, fault: Fault, random: Random): Promis
       return;
     case 'hold-at-seam': {
       const { seam, nth, ms } = fault;
-      const held = await world.restartWorker(`${seam}:${nth}:hold`);
+      const armed = await world.restartWorker(`${seam}:${nth}:hold`);
       world.startWorker();
-      await sleep(ms);
-      held.signal('SIGCONT');
+      await Promise.race([world.continueAfter(armed, ms), sleep(ms + SEAM_WAIT_MS)]);
       return;
     }
     case 'hold-worker': {

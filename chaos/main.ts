@@ -1,32 +1,57 @@
-/** `npm run chaos`: migrations under faults, one after the other, each decided by its seed. */
+/** `npm run chaos`: migrations under faults, each decided by its seed; or with a protection taken away, to be noticed. */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { FAULT_KINDS, type FaultKind } from './faults.ts';
-import { failureOf, lineOf, summaryOf } from './report.ts';
+import { PHASES, type Phase } from '../src/contract.ts';
+import { FAULT_KINDS, isFault, NONE, type Aim } from './faults.ts';
+import { inLanes } from './lanes.ts';
+import { MUTANTS } from './mutants.ts';
+import { BUILD, mutate } from './mutate.ts';
+import { failureOf, lineOf, mutantsTable, summaryOf, type MutantResult } from './report.ts';
 import { runOnce, type RunResult } from './run.ts';
-import { Servers } from './servers.ts';
+import type { Servers } from './servers.ts';
 
 function whole(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('a whole number');
   return Number(text);
 }
 
+function faultName(text: string, before: string[] = []): string[] {
+  if (!isFault(text))
+    throw new InvalidArgumentError(`one of ${[...FAULT_KINDS, NONE].join(', ')}, or seam:NAME`);
+  return [...before, text];
+}
+
 const program = new Command('npm run chaos --')
   .description(
     'Migrates a small database under traffic and faults, again and again, and checks what is left.',
   )
-  .option('--runs <n>', 'how many', whole, 10)
+  .option('--runs <n>', 'how many; of a mutant, at most', whole, 10)
   .option('--seed <n>', 'seed of the first run; the next ones follow it', whole, Date.now() % 1_000_000)
-  .addOption(new Option('--faults <kind...>', 'only these').choices(FAULT_KINDS).default([]))
+  .option('--parallel <n>', 'how many at once', whole, 1)
+  .addOption(new Option('--faults <kind...>', 'only these').argParser(faultName))
+  .addOption(new Option('--phases <phase...>', 'only in these').choices(PHASES))
+  .addOption(
+    new Option('--mutant <name>', 'take a protection away, until it is noticed').choices(
+      Object.keys(MUTANTS),
+    ),
+  )
+  .option('--mutants', 'every mutant, one after the other', false)
   .option('--keep', 'keep the files of every run, not only of those that fail', false)
-  .addHelpText('after', '\nExample:\n  npm run chaos -- --runs 20 --seed 1 --faults seam kill-worker');
+  .addHelpText(
+    'after',
+    '\nExamples:\n  npm run chaos -- --runs 20 --seed 1 --faults seam kill-worker\n  npm run chaos -- --mutants --parallel 2',
+  );
 program.parse();
 const options = program.opts<{
   runs: number;
   seed: number;
-  faults: FaultKind[];
+  parallel: number;
+  faults?: string[];
+  phases?: Phase[];
+  mutant?: string;
+  mutants: boolean;
   keep: boolean;
 }>();
 
@@ -36,27 +61,75 @@ if (process.getuid?.() === 0) chmodSync(folder, 0o711);
 const out = (line: string): void => void process.stdout.write(`${line}\n`);
 
 let stopping = false;
-process.on('SIGINT', () => {
-  stopping = true;
-  out('stopping after this run …');
-});
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    stopping = true;
+    out('stopping after what runs …');
+  });
+}
+const lanes = { parallel: Math.max(1, options.parallel), folder, stopped: () => stopping, onLine: out };
+const seeds = Array.from({ length: options.runs }, (_, i) => options.seed + i);
+const chosen: Aim = { faults: options.faults ?? [], phases: options.phases ?? [] };
+const names = options.mutants ? Object.keys(MUTANTS) : options.mutant === undefined ? [] : [options.mutant];
 
-const results: RunResult[] = [];
-const servers = await Servers.start(folder, out);
-try {
-  for (let i = 0; i < options.runs && !stopping; i++) {
-    const seed = options.seed + i;
-    const runFolder = join(folder, `run-${seed}`);
-    const result = await runOnce({ servers, folder: runFolder, seed, faults: options.faults });
+const ok = names.length > 0 ? await hunt(names) : await runAll();
+if (ok && !options.keep) rmSync(folder, { recursive: true, force: true });
+process.exit(ok ? 0 : 1);
+
+async function runAll(): Promise<boolean> {
+  const results: RunResult[] = [];
+  const started = performance.now();
+  await inLanes(seeds, lanes, async (seed, servers) => {
+    const name = `run-${seed}`;
+    const result = await runOnce({
+      servers,
+      folder: join(folder, name),
+      name,
+      seed,
+      aim: chosen,
+      build: BUILD,
+    });
     results.push(result);
     out(lineOf(result));
-    if (result.violations.length > 0) out(failureOf(result, runFolder, options.faults));
-    else if (!options.keep) rmSync(runFolder, { recursive: true, force: true });
-  }
-} finally {
-  await servers.stop();
+    const failed = result.violations.length > 0;
+    if (failed) out(failureOf(result, join(folder, name), chosen));
+    await tidy(servers, name, failed);
+  });
+  out(summaryOf(results, performance.now() - started));
+  return results.every(({ violations }) => violations.length === 0);
 }
-out(summaryOf(results));
-const failed = results.some(({ violations }) => violations.length > 0);
-if (!failed && !options.keep) rmSync(folder, { recursive: true, force: true });
-process.exit(failed ? 1 : 0);
+
+/** Runs each mutant until the checker notices it. */
+async function hunt(mutants: string[]): Promise<boolean> {
+  const results: MutantResult[] = [];
+  await inLanes(mutants, lanes, async (mutant, servers) => {
+    const { aim, ...rest } = MUTANTS[mutant]!;
+    const build = mutate({ aim, ...rest }, join(folder, mutant));
+    const given: Aim = {
+      ...aim,
+      faults: options.faults ?? aim.faults,
+      phases: options.phases ?? aim.phases,
+    };
+    const found: MutantResult = { mutant, runs: 0, seconds: 0, noticed: [] };
+    results.push(found);
+    for (const seed of seeds) {
+      if (stopping) break;
+      const name = `${mutant}-${seed}`;
+      const result = await runOnce({ servers, folder: join(folder, name), name, seed, aim: given, build });
+      found.runs++;
+      found.seconds += result.ms / 1_000;
+      found.noticed = result.violations;
+      out(`${mutant}: ${lineOf(result)}`);
+      await tidy(servers, name, false);
+      if (found.noticed.length > 0) break;
+    }
+  });
+  out(mutantsTable(results));
+  return results.every(({ noticed }) => noticed.length > 0);
+}
+
+async function tidy(servers: Servers, name: string, failed: boolean): Promise<void> {
+  if (failed) return;
+  await servers.dropDatabase(name);
+  if (!options.keep) rmSync(join(folder, name), { recursive: true, force: true });
+}

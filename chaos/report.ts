@@ -1,6 +1,8 @@
 /** What a chaos session prints. */
 import { count, duration } from '../src/cli/view/format.ts';
-import { FAULT_KINDS, type FaultKind } from './faults.ts';
+import { violationText, type Violation } from './checker/violation.ts';
+import { FAULT_KINDS, type Aim } from './faults.ts';
+import { MUTANTS } from './mutants.ts';
 import type { RunResult } from './run.ts';
 
 export function lineOf({ seed, outcome, ms, faults, operations, violations }: RunResult): string {
@@ -18,18 +20,20 @@ export function lineOf({ seed, outcome, ms, faults, operations, violations }: Ru
 export function failureOf(
   { seed, timeline, violations }: RunResult,
   folder: string,
-  faults: FaultKind[],
+  { faults, phases }: Aim,
 ): string {
-  const only = faults.length === 0 ? '' : ` --faults ${faults.join(' ')}`;
+  const only =
+    (faults.length === 0 ? '' : ` --faults ${faults.join(' ')}`) +
+    (phases.length === 0 ? '' : ` --phases ${phases.join(' ')}`);
   return [
     ...timeline.map((line) => `    ${line}`),
-    ...violations.slice(0, 20).map((line) => `  ! ${line}`),
+    ...violations.slice(0, 20).map((violation) => `  ! ${violationText(violation)}`),
     `  files: ${folder}`,
     `  again: npm run chaos -- --runs 1 --seed ${seed}${only}`,
   ].join('\n');
 }
 
-export function summaryOf(results: RunResult[]): string {
+export function summaryOf(results: RunResult[], ms: number): string {
   const lines = ['', 'fault               injected  runs  violations'];
   for (const kind of FAULT_KINDS) {
     const runs = results.filter(({ faults }) => faults.includes(kind));
@@ -47,6 +51,7 @@ export function summaryOf(results: RunResult[]): string {
   const failed = results.filter(({ violations }) => violations.length > 0);
   lines.push(
     '',
+    `${duration(ms)}, ${(ms / 1_000 / Math.max(1, results.length)).toFixed(1)} s for each run`,
     `outcomes: ${[...outcomes].map(([outcome, n]) => `${outcome} ${n}`).join(', ')}`,
     pauses.length === 0
       ? 'write pauses: none'
@@ -54,6 +59,34 @@ export function summaryOf(results: RunResult[]): string {
     failed.length === 0
       ? `OK: ${results.length} runs, 0 violations`
       : `NOT OK: ${failed.length} of ${results.length} runs failed: seeds ${failed.map(({ seed }) => seed).join(', ')}`,
+  );
+  return lines.join('\n');
+}
+
+export interface MutantResult {
+  mutant: string;
+  runs: number;
+  seconds: number;
+  /** By the last run; empty where no run noticed it. */
+  noticed: Violation[];
+}
+
+export function mutantsTable(results: MutantResult[]): string {
+  const lines = ['', 'mutant             runs  seconds  noticed by'];
+  for (const { mutant, runs, seconds, noticed } of results) {
+    const checks = [...new Set(noticed.map(({ check }) => check))].join(', ');
+    lines.push(
+      `${mutant.padEnd(18)}${String(runs).padStart(5)}${seconds.toFixed(0).padStart(9)}  ${checks === '' ? 'nothing' : checks}`,
+      `    without ${MUTANTS[mutant]!.without}`,
+      ...noticed.slice(0, 1).map((violation) => `    ${violationText(violation).slice(0, 200)}`),
+    );
+  }
+  const missed = results.filter(({ noticed }) => noticed.length === 0);
+  lines.push(
+    '',
+    missed.length === 0
+      ? `OK: ${results.length} mutants, each noticed`
+      : `NOT OK: nothing noticed ${missed.map(({ mutant }) => mutant).join(', ')}`,
   );
   return lines.join('\n');
 }

@@ -1,8 +1,9 @@
 /**
  * Loaded into a worker before anything else: kills or stops the process at a named seam of the protocol, which it
  * recognises by a statement. The shipped code knows nothing of it. CHAOS_SEAM: `name:nth:kill` or `name:nth:hold`, the nth
- * time that the seam is met.
+ * time that the seam is met. CHAOS_MET: a file that is made at that moment.
  */
+import { writeFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import { SEAMS, type Seam } from './seams.ts';
@@ -13,6 +14,7 @@ if (seam?.database === 'target') watchTarget(seam, Number(nth));
 if (seam?.database === 'source') watchSource(seam, Number(nth));
 
 function die(): void {
+  writeFileSync(process.env['CHAOS_MET'] ?? '', '');
   process.kill(process.pid, how === 'hold' ? 'SIGSTOP' : 'SIGKILL');
 }
 

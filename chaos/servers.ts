@@ -1,9 +1,17 @@
 /** The servers of a chaos session, which are stopped and started again under the runs that use them. */
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import { startPostgres, type PostgresServer } from '../src/embedded/postgres.ts';
 import { startTemporal, type TemporalServer } from '../src/embedded/temporal.ts';
 import { Proxy } from './proxy.ts';
+
+export interface Urls {
+  /** Through the proxy. */
+  url: string;
+  /** Not through it. */
+  direct: string;
+}
 
 export class Servers {
   readonly #folder: string;
@@ -18,6 +26,7 @@ export class Servers {
   }
 
   static async start(folder: string, onLine: (line: string) => void): Promise<Servers> {
+    mkdirSync(folder, { recursive: true });
     const servers = new Servers(folder, onLine);
     await Promise.all([servers.#startPostgres(), servers.#startTemporal()]);
     servers.#proxy = await Proxy.start(Number(new URL(servers.#postgres.url).port));
@@ -32,8 +41,8 @@ export class Servers {
     return this.#temporal.address;
   }
 
-  /** A new empty database. `url` leads through the proxy, `direct` does not. */
-  async createDatabase(name: string): Promise<{ url: string; direct: string; drop(): Promise<void> }> {
+  /** A new empty database. */
+  async createDatabase(name: string): Promise<Urls> {
     const direct = new URL(this.#postgres.url);
     await this.#administer(`CREATE DATABASE "${name}"`);
     direct.pathname = `/${name}`;
@@ -42,8 +51,11 @@ export class Servers {
     return {
       url: url.toString(),
       direct: direct.toString(),
-      drop: () => this.#administer(`DROP DATABASE "${name}" WITH (FORCE)`),
     };
+  }
+
+  dropDatabase(name: string): Promise<void> {
+    return this.#administer(`DROP DATABASE "${name}" WITH (FORCE)`);
   }
 
   /** An immediate shutdown: no checkpoint, recovery at the next start. */

@@ -1,16 +1,15 @@
 /** Everything that one run has: its databases, worker, applications and workflow, and a hand on each of them. */
-import { copyFileSync, mkdirSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import type { MigrationInput, MigrationStatus } from '../src/contract.ts';
 import { createDatabase } from './application/database.ts';
+import type { Slow } from './faults.ts';
 import { Process } from './process.ts';
-import type { Servers } from './servers.ts';
+import type { Servers, Urls } from './servers.ts';
 import type { Timeline } from './timeline.ts';
 
-/** Folder of the compiled code that the processes run. */
-const BUILD = new URL('..', import.meta.url);
 const ROUTERS = 2;
 const LANES = 2;
 const RESTART_MS = 200;
@@ -23,14 +22,25 @@ export interface WorldOptions {
   name: string;
   seed: number;
   ballast: number;
+  /** Folder of the compiled code that worker and applications run. */
+  build: URL;
+  slow: Slow;
+  targetAfterRollback: 'drop' | 'keep';
   timeline: Timeline;
+}
+
+/** A worker that will die or stop at a seam. */
+export interface Armed {
+  worker: Process;
+  /** This file exists from then on. */
+  met: string;
 }
 
 export class World {
   readonly source: string;
   readonly journals: string[] = [];
   readonly options: WorldOptions;
-  readonly target: { url: string; direct: string; drop(): Promise<void> };
+  readonly target: Urls;
   readonly taskQueue: string;
   readonly workflowId: string;
   /** The newest one last; there are two after one was held. */
@@ -42,7 +52,7 @@ export class World {
   #kept: Promise<void>[] = [];
   #connection: Connection | undefined;
 
-  private constructor(options: WorldOptions, target: World['target']) {
+  private constructor(options: WorldOptions, target: Urls) {
     this.options = options;
     this.target = target;
     this.source = join(options.folder, 'source.sqlite');
@@ -66,13 +76,36 @@ export class World {
     this.#kept.push(this.#keepWorker());
   }
 
-  /** Kills the worker and starts one that dies or stops at a seam. @param seam see seam-preload @returns that one */
-  async restartWorker(seam: string): Promise<Process> {
+  /** Kills the worker and starts one that dies or stops at a seam. @param seam see seam-preload */
+  async restartWorker(seam: string): Promise<Armed> {
     this.#seam = seam;
     const before = this.#workers.length;
     await this.worker?.kill();
     while (this.#workers.length === before) await sleep(20);
-    return this.#workers[before]!;
+    return { worker: this.#workers[before]!, met: this.#metFile(seam) };
+  }
+
+  /**
+   * Lets a worker go on that a seam has stopped, `ms` after that. It may meet the seam late, and must not stay stopped: it
+   * would take tasks away that nobody else is given before they time out.
+   * @returns when that has happened, or the worker or the run has ended
+   */
+  continueAfter({ worker, met }: Armed, ms: number): Promise<void> {
+    const work = async (): Promise<void> => {
+      while (!existsSync(met)) {
+        if (this.#ending || !worker.running) return;
+        await sleep(20);
+      }
+      await sleep(ms);
+      worker.signal('SIGCONT');
+    };
+    const done = work();
+    this.#kept.push(done);
+    return done;
+  }
+
+  #metFile(seam: string): string {
+    return join(this.options.folder, `met-${seam.replaceAll(':', '-')}`);
   }
 
   get worker(): Process | undefined {
@@ -165,10 +198,15 @@ export class World {
       const seam = this.#seam;
       this.#seam = undefined;
       const worker = new Process({
-        module: new URL('src/cli/main.js', BUILD),
+        module: new URL('src/cli/main.js', this.options.build),
         args: ['worker', '--task-queue', this.taskQueue],
-        env: { ...this.#environment, ...(seam === undefined ? {} : { CHAOS_SEAM: seam }) },
-        ...(seam === undefined ? {} : { preload: [new URL('chaos/seam-preload.js', BUILD)] }),
+        env: {
+          ...this.#environment,
+          ...(seam === undefined ? {} : { CHAOS_SEAM: seam, CHAOS_MET: this.#metFile(seam) }),
+        },
+        preload: ['orphan', ...(seam === undefined ? [] : ['seam'])].map(
+          (name) => new URL(`chaos/${name}-preload.js`, this.options.build),
+        ),
         logFile: join(this.options.folder, 'worker.log'),
       });
       this.#workers.push(worker);
@@ -187,10 +225,14 @@ export class World {
       const journal = join(this.options.folder, `journal-${i}-${life}.jsonl`);
       this.journals.push(journal);
       const process = new Process({
-        module: new URL(`chaos/application/${i < ROUTERS ? 'router' : 'foreign'}-process.js`, BUILD),
+        module: new URL(
+          `chaos/application/${i < ROUTERS ? 'router' : 'foreign'}-process.js`,
+          this.options.build,
+        ),
         args: [
           ...['--journal', journal, '--lanes', `${lanes}:${LANES}`],
           ...['--seed', String(this.options.seed), '--pace', '15'],
+          ...['--slow', `${this.options.slow.share}:${this.options.slow.ms}`],
         ],
         env: this.#environment,
         logFile: join(this.options.folder, `application-${i}.log`),

@@ -10,10 +10,12 @@ export async function runClient(connection: Connection, close: () => Promise<voi
       lanes: { type: 'string' },
       seed: { type: 'string' },
       pace: { type: 'string' },
+      slow: { type: 'string' },
     },
   });
   const journal = new Journal(values.journal ?? '');
   const [first = 0, count = 1] = (values.lanes ?? '').split(':').map(Number);
+  const [share = 0, ms = 0] = (values.slow ?? '').split(':').map(Number);
   const stop = new AbortController();
   process.on('SIGTERM', () => stop.abort());
   // The parent's end is the order to end as well.
@@ -26,6 +28,7 @@ export async function runClient(connection: Connection, close: () => Promise<voi
         journal,
         connection,
         paceMs: Number(values.pace),
+        slow: { share, ms },
         signal: stop.signal,
       }),
     ),

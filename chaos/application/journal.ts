@@ -5,6 +5,8 @@
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import type { Operation } from './operations.ts';
 
+export type Side = 'source' | 'target';
+
 export type Outcome = 'acknowledged' | 'refused' | 'unknown';
 
 export type Line =
@@ -15,6 +17,8 @@ export type Line =
       at: number;
       outcome: Outcome;
       error?: string;
+      /** Where it was written, by a client that chooses for itself. */
+      side?: Side;
     }
   /** A read that did not give what this client had just been told was written. */
   | { client: number; at: number; stale: string };

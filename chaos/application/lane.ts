@@ -6,19 +6,27 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { outcomeOf } from './outcome.ts';
 import { Random } from '../../demo/database/random.ts';
 import { messageOf } from '../../src/errors.ts';
+import type { Slow } from '../faults.ts';
 import { choose } from './choose.ts';
 import { after, type Holdings } from './holdings.ts';
-import type { Journal } from './journal.ts';
+import type { Journal, Side } from './journal.ts';
 import { statements, type Statement } from './operations.ts';
 
 /** Clients that a lane may become one after the other. */
 export const GENERATIONS = 10_000;
 
 export interface Connection {
-  /** Runs the statements as one transaction. @param pauseMs between two of them */
-  apply(statements: Statement[], key: string, pauseMs: number): Promise<void>;
-  /** `v` of an entry of this client, read where the connection likes; undefined where there is no such row. */
-  read?(client: number, k: number): Promise<string | undefined>;
+  /**
+   * Runs the statements as one transaction.
+   * @param pauseMs between two of them
+   * @returns where, if the client and not the router chose it
+   */
+  apply(statements: Statement[], key: string, pauseMs: number): Promise<Side | undefined>;
+  /**
+   * `v` of an entry of this client, read where the connection likes; undefined where there is no such row.
+   * @param key as whom; as anybody where it is undefined
+   */
+  read?(client: number, k: number, key: string | undefined): Promise<string | undefined>;
 }
 
 export interface LaneOptions {
@@ -28,14 +36,15 @@ export interface LaneOptions {
   connection: Connection;
   /** Mean pause between two operations, ms. */
   paceMs: number;
+  slow: Slow;
   signal: AbortSignal;
 }
 
 export async function runLane(options: LaneOptions): Promise<void> {
-  const { lane, journal, connection, signal } = options;
+  const { lane, signal } = options;
   const random = new Random(options.seed * 1_000 + lane);
   for (let generation = 0; generation < GENERATIONS && !signal.aborted; generation++) {
-    await live(lane * GENERATIONS + generation, random, journal, connection, options.paceMs, signal);
+    await live(lane * GENERATIONS + generation, random, options);
   }
 }
 
@@ -43,18 +52,17 @@ export async function runLane(options: LaneOptions): Promise<void> {
 async function live(
   client: number,
   random: Random,
-  journal: Journal,
-  connection: Connection,
-  paceMs: number,
-  signal: AbortSignal,
+  { journal, connection, paceMs, slow, signal }: LaneOptions,
 ): Promise<void> {
   let holdings: Holdings = new Map();
   for (let number = 1; !signal.aborted; number++) {
     const attempt = choose(random, client, number, holdings);
     journal.write({ client, number, at: Date.now(), attempt });
     try {
-      await connection.apply(statements(client, number, attempt), String(client), pauseOf(random));
-      journal.write({ client, number, at: Date.now(), outcome: 'acknowledged' });
+      const pauseMs = pauseOf(random, slow);
+      const side = await connection.apply(statements(client, number, attempt), String(client), pauseMs);
+      const where = side === undefined ? {} : { side };
+      journal.write({ client, number, at: Date.now(), outcome: 'acknowledged', ...where });
       holdings = after(holdings, attempt);
     } catch (error) {
       const outcome = outcomeOf(error);
@@ -67,8 +75,8 @@ async function live(
 }
 
 /** Some transactions stay open for a while, across whatever a switch does meanwhile. */
-function pauseOf(random: Random): number {
-  return random.chance(0.15) ? random.below(200) : 0;
+function pauseOf(random: Random, slow: Slow): number {
+  return random.chance(slow.share) ? random.below(slow.ms) : 0;
 }
 
 async function readBack(
@@ -82,7 +90,8 @@ async function readBack(
   const k = random.pick([...holdings.keys()]);
   const expected = holdings.get(k)!.v;
   try {
-    const found = await connection.read(client, k);
+    const key = random.chance(0.7) ? String(client) : undefined;
+    const found = await connection.read(client, k, key);
     if (found !== expected) {
       const stale = `entry (${client}, ${k}): wrote ${expected}, read ${found ?? 'no row'}`;
       journal.write({ client, at: Date.now(), stale });

@@ -22,6 +22,8 @@ export type Kind = Operation['kind'];
 export interface Statement {
   sql: string | { sqlite: string; postgres: string };
   params: (string | number | null)[];
+  /** Any other statement changes a row, by what its client knows. */
+  mayChangeNothing?: true;
 }
 
 /** The statements of an operation, in order, for one transaction. `number`: that of the operation within its client. */
@@ -50,6 +52,7 @@ export function statements(client: number, number: number, operation: Operation)
             postgres: 'DELETE FROM entry WHERE slot = ? OR client = ? AND k = ?',
           },
           params: [operation.slot, client, operation.k],
+          mayChangeNothing: true,
         },
         {
           sql: { sqlite: `INSERT OR REPLACE ${insert}`, postgres: `INSERT ${insert}` },

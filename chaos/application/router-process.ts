@@ -1,6 +1,6 @@
 /**
  * An application process that writes through crossfade's router.
- * Arguments: --journal FILE --lanes FIRST:COUNT --seed N --pace MS. SOURCE_URL and TARGET_URL name the databases.
+ * Arguments: --journal FILE --lanes FIRST:COUNT --seed N --pace MS --slow SHARE:MS. SOURCE_URL and TARGET_URL name the databases.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DatabaseConnection, type Transaction } from '../../src/index.ts';
@@ -30,12 +30,13 @@ const connection: Connection = {
       };
       await router.transaction(slowly, { key });
     }
+    return undefined;
   },
-  async read(client, k) {
+  async read(client, k, key) {
     const rows = await router.query<{ v: string }>(
       'SELECT v FROM entry WHERE client = ? AND k = ?',
       [client, k],
-      { key: String(client) },
+      key === undefined ? {} : { key },
     );
     return rows[0]?.v;
   },

@@ -1,11 +1,16 @@
 /** What the journals say, sorted by client. */
-import { readJournal, type Outcome } from '../application/journal.ts';
+import { readJournal, type Outcome, type Side } from '../application/journal.ts';
 import type { Operation } from '../application/operations.ts';
 
 export interface Told {
   number: number;
   operation: Operation;
   outcome: Outcome;
+  /** When it was sent and when its outcome was known, by Date.now(). */
+  from: number;
+  to: number;
+  /** Where it was written, if the client chose that. */
+  side?: Side;
 }
 
 export interface History {
@@ -25,8 +30,20 @@ export function readHistory(journals: readonly string[]): History {
     const told = clients.get(line.client) ?? [];
     clients.set(line.client, told);
     // Until an outcome follows, it is the one of a process that was killed.
-    if ('attempt' in line) told.push({ number: line.number, operation: line.attempt, outcome: 'unknown' });
-    else told.at(-1)!.outcome = line.outcome;
+    const { number, at } = line;
+    // Until an outcome follows, it is the one of a process that was killed.
+    if ('attempt' in line) {
+      told.push({
+        number,
+        operation: line.attempt,
+        outcome: 'unknown',
+        from: at,
+        to: Number.POSITIVE_INFINITY,
+      });
+      continue;
+    }
+    const { outcome, side } = line;
+    Object.assign(told.at(-1)!, { outcome, to: at, ...(side === undefined ? {} : { side }) });
   }
   return { clients, stale };
 }

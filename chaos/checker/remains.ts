@@ -1,20 +1,24 @@
 /** What a migration has to leave, and what it must not, looked up in both databases' own catalogues. */
 import Database from 'better-sqlite3';
 import pg from 'pg';
+import { violations, type Violation } from './violation.ts';
 
 export type End = 'source' | 'target';
 
-/** @returns the violations, a line each */
-export async function checkRemains(
-  end: End,
-  source: string,
-  baseline: string,
-  targetUrl: string,
-): Promise<string[]> {
-  return [
+interface Databases {
+  source: string;
+  target: { direct: string };
+  options: { targetAfterRollback: 'drop' | 'keep' };
+}
+
+/** @param baseline the source as it was before the migration */
+export async function checkRemains(end: End, databases: Databases, baseline: string): Promise<Violation[]> {
+  const { source, target, options } = databases;
+  const kept = end === 'source' && options.targetAfterRollback === 'keep';
+  return violations('remains', [
     ...(end === 'source' ? sourceAlone(source, baseline) : sourceFenced(source)),
-    ...(await targetRemains(end, targetUrl)),
-  ];
+    ...(await (kept ? targetFenced(target.direct) : targetRemains(end, target.direct))),
+  ]);
 }
 
 function schemaOf(path: string): string[] {
@@ -53,6 +57,22 @@ function sourceFenced(source: string): string[] {
       : [`the source refuses in its own way: ${String(error)}`];
   } finally {
     db.close();
+  }
+}
+
+/** A target that is kept after a rollback takes no writes, as far as it has tables. */
+async function targetFenced(url: string): Promise<string[]> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query('UPDATE counter SET n = n WHERE id = 1');
+    return ['the target takes writes although the source is primary'];
+  } catch (error) {
+    return ['CF001', '42P01'].includes(String((error as { code?: unknown }).code))
+      ? []
+      : [`the target refuses in its own way: ${String(error)}`];
+  } finally {
+    await client.end();
   }
 }
 

@@ -1,0 +1,124 @@
+/** A few runs of `npm run chaos`, and one with a protection taken away, which it has to notice. */
+import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
+import { mutate } from '../chaos/mutate.ts';
+import { MUTANTS } from '../chaos/mutants.ts';
+import { seeded } from './support/random.ts';
+
+const ROOT = join(__dirname, '..');
+const BUILD = pathToFileURL(`${join(ROOT, 'dist')}/`);
+const MAIN = join(ROOT, 'dist', 'chaos', 'main.js');
+/** Those that do not make a run wait for a heartbeat timeout. */
+const QUICK = [
+  ...['cut-connections', 'cut-at-commit', 'lock-source', 'lock-target', 'crash-postgres', 'kill-application'],
+  ...[
+    'pause',
+    'abort',
+    'cancel',
+    'terminate',
+    'seam:commit-point',
+    'seam:target-opens',
+    'seam:source-fenced',
+  ],
+];
+
+describe('npm run chaos', () => {
+  let directory: string;
+  let running: ChildProcess | undefined;
+
+  beforeAll(async () => {
+    const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
+    // Types are checked elsewhere; what counts here is that the sources of this moment run.
+    await promisify(execFile)(process.execPath, [compiler, '-p', 'tsconfig.build.json'], { cwd: ROOT }).catch(
+      (error: unknown) => {
+        if (!existsSync(MAIN)) throw error;
+      },
+    );
+  });
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'crossfade-chaos-test-'));
+    // A server that another user runs has to get through.
+    chmodSync(directory, 0o711);
+  });
+
+  afterEach(() => {
+    if (running?.exitCode === null && running.signalCode === null) running.kill('SIGKILL');
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  function chaos(...args: string[]): Promise<{ status: number | null; output: string }> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(process.execPath, [MAIN, ...args], {
+        env: { ...process.env, TMPDIR: directory },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      running = child;
+      let output = '';
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+      }
+      child.once('error', reject);
+      child.once('close', (status) => resolve({ status, output }));
+    });
+  }
+
+  /** Command lines of processes that a run has left. */
+  function left(seeds: number[]): string[] {
+    const queues = seeds.map((seed) => `--task-queue run-${seed}`);
+    return execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) => [directory, ...queues].some((mark) => line.includes(mark)));
+  }
+
+  it('finds nothing wrong with a few seeds, one of them new, and leaves no process behind', async () => {
+    const seed = seeded('chaos').below(1_000_000);
+    for (const first of [7, seed]) {
+      const { status, output } = await chaos(
+        '--runs',
+        '2',
+        '--seed',
+        String(first),
+        '--parallel',
+        '2',
+        '--faults',
+        ...QUICK,
+      );
+      expect({ status, output: status === 0 ? '' : output }).toEqual({ status: 0, output: '' });
+      expect(output).toContain('OK: 2 runs, 0 violations');
+    }
+    expect(left([7, 8, seed, seed + 1])).toEqual([]);
+  }, 400_000);
+
+  it('notices within five runs that reverse replay deletes what it has not applied', async () => {
+    const { status, output } = await chaos('--mutant', 'high-water-mark', '--runs', '5', '--seed', '1');
+    expect({ status, output: status === 0 ? '' : output }).toEqual({ status: 0, output: '' });
+  }, 400_000);
+
+  it('takes the protection of every mutant out of the code as it is', () => {
+    for (const [name, mutant] of Object.entries(MUTANTS)) {
+      const changed = mutate(mutant, join(directory, name), BUILD);
+      for (const { file } of mutant.edits) {
+        const [is, was] = [new URL(file, changed), new URL(file, BUILD)].map((url) =>
+          readFileSync(url, 'utf8'),
+        );
+        expect(is).not.toBe(was);
+      }
+    }
+  });
+
+  it('refuses a mutant whose code has changed', () => {
+    const mutant = {
+      without: '',
+      edits: [{ file: 'src/errors.js', find: 'no such text', put: '' }],
+      aim: { faults: [], phases: [] },
+    };
+    expect(() => mutate(mutant, join(directory, 'mutant'), BUILD)).toThrow(
+      'src/errors.js has 0 times, and not once',
+    );
+  });
+});
