@@ -6,7 +6,7 @@ import type { CutoverReport, MigrationReport, MigrationStatus } from '../src/con
 import { messageOf } from '../src/errors.ts';
 import type { End } from './checker/remains.ts';
 import { violations, type Violation } from './checker/violation.ts';
-import type { FaultKind } from './faults.ts';
+import { CHANGES, type FaultKind } from './faults.ts';
 import type { Timeline } from './timeline.ts';
 import type { World } from './world.ts';
 
@@ -94,7 +94,7 @@ export async function endingOf(
 function explains(injected: readonly FaultKind[], reason: string): boolean {
   if (reason.startsWith('gate at')) return injected.length > 0;
   if (reason === 'chaos') return injected.includes('abort');
-  return injected.includes('rebuild-table');
+  return CHANGES.some((kind) => injected.includes(kind));
 }
 
 /** A target that was primary and is kept has everything up to the way back. */

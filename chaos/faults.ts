@@ -20,6 +20,10 @@ export type Fault =
   | { kind: 'lock-target'; ms: number }
   | { kind: 'kill-application' }
   | { kind: 'rebuild-table' }
+  | { kind: 'add-column' }
+  | { kind: 'add-table' }
+  /** The target's disk has no room left. */
+  | { kind: 'disk-full'; ms: number }
   | { kind: 'pause'; ms: number }
   | { kind: 'abort' }
   | { kind: 'cancel' }
@@ -84,6 +88,9 @@ const WEIGHTS: [FaultKind, number][] = [
   ['lock-target', 2],
   ['kill-application', 4],
   ['rebuild-table', 1],
+  ['add-column', 1],
+  ['add-table', 1],
+  ['disk-full', 2],
   ['pause', 2],
   ['abort', 3],
   ['cancel', 1],
@@ -95,8 +102,10 @@ export const FAULT_KINDS: FaultKind[] = WEIGHTS.map(([kind]) => kind);
 const LOTS = WEIGHTS.flatMap(([kind, weight]) => Array.from({ length: weight }, () => kind));
 /** Until the heartbeat timeout has passed, a retry has begun, and it has done something. */
 const HELD_MS = 14_000;
+/** Changes of the source's schema. */
+export const CHANGES: readonly FaultKind[] = ['rebuild-table', 'add-column', 'add-table'];
 /** After one of these the run is on its way back: no second one is needed. */
-export const ENDING: readonly FaultKind[] = ['abort', 'cancel', 'terminate', 'rebuild-table'];
+export const ENDING: readonly FaultKind[] = ['abort', 'cancel', 'terminate', ...CHANGES];
 
 /** Is it a name that an aim may hold? */
 export function isFault(name: string): boolean {
@@ -118,8 +127,7 @@ export function chooseFaults(random: Random, aim: Aim): Injection[] {
       ends = true;
     }
     // After the cutover a change of the source's schema stands in the way of every rollback until it is undone.
-    const phases =
-      kind === 'rebuild-table' ? PHASES.slice(0, 5) : aim.phases.length > 0 ? aim.phases : PHASES;
+    const phases = CHANGES.includes(kind) ? PHASES.slice(0, 5) : aim.phases.length > 0 ? aim.phases : PHASES;
     injections.push({
       fault: faultOf(kind, seam, random),
       phase: random.pick(phases),
@@ -149,6 +157,8 @@ function faultOf(kind: FaultKind, seam: string | undefined, random: Random): Fau
       return { kind, ms: 500 + random.below(4_000) };
     case 'lock-target':
       return { kind, ms: 500 + random.below(8_000) };
+    case 'disk-full':
+      return { kind, ms: 300 + random.below(3_000) };
     case 'pause':
       return { kind, ms: 300 + random.below(1_500) };
     default:

@@ -52,7 +52,17 @@ export async function inject(world: World, fault: Fault, random: Random): Promis
     case 'kill-application':
       return world.application(random.below(3))?.kill();
     case 'rebuild-table':
-      return rebuildTable(world.source);
+    case 'add-column':
+    case 'add-table':
+      return changeSchema(world, CHANGE[fault.kind]);
+    case 'disk-full':
+      servers.disk.fill();
+      try {
+        await sleep(fault.ms);
+      } finally {
+        servers.disk.free();
+      }
+      return;
     case 'pause':
       await world.handle((handle) => handle.signal(pauseSignal));
       await sleep(fault.ms);
@@ -95,19 +105,26 @@ async function lockTarget(url: string, ms: number): Promise<void> {
   }
 }
 
-/** As an ORM changes a column: a new table, its rows, the old name. The triggers of the old one go with it. */
-function rebuildTable(path: string): void {
-  const db = new Database(path, { timeout: 10_000 });
-  try {
-    db.pragma('foreign_keys = OFF');
-    db.transaction(() => {
-      db.exec(`
-        CREATE TABLE counter_new (id INTEGER PRIMARY KEY, n INTEGER NOT NULL);
-        INSERT INTO counter_new SELECT * FROM counter;
-        DROP TABLE counter;
-        ALTER TABLE counter_new RENAME TO counter;`);
-    }).immediate();
-  } finally {
-    db.close();
+const CHANGE = {
+  /** As an ORM changes a column: a new table, its rows, the old name. The triggers of the old one go with it. */
+  'rebuild-table': `
+    CREATE TABLE counter_new (id INTEGER PRIMARY KEY, n INTEGER NOT NULL);
+    INSERT INTO counter_new SELECT * FROM counter;
+    DROP TABLE counter;
+    ALTER TABLE counter_new RENAME TO counter;`,
+  'add-column': `ALTER TABLE counter ADD COLUMN unit TEXT DEFAULT 'piece'`,
+  'add-table': `CREATE TABLE note (id INTEGER PRIMARY KEY, body TEXT); INSERT INTO note (body) VALUES ('new')`,
+};
+
+/** Also in the copy from before the migration, which says what schema is to be left. */
+function changeSchema({ source, baseline }: World, sql: string): void {
+  for (const path of [source, baseline]) {
+    const db = new Database(path, { timeout: 10_000 });
+    try {
+      db.pragma('foreign_keys = OFF');
+      db.transaction(() => void db.exec(sql)).immediate();
+    } finally {
+      db.close();
+    }
   }
 }

@@ -15,6 +15,9 @@ export async function inLanes<T>(
   let failed = false;
   const lane = async (number: number): Promise<void> => {
     const servers = await Servers.start(join(folder, `servers-${number}`), onLine);
+    if (number === 0 && servers.withoutDisk !== undefined) {
+      onLine(`no disk is filled: ${servers.withoutDisk}`);
+    }
     try {
       while (!failed && !stopped()) {
         const item = queue.shift();

@@ -17,6 +17,10 @@ function whole(text: string): number {
   return Number(text);
 }
 
+function wholes(text: string, before: number[] = []): number[] {
+  return [...before, whole(text)];
+}
+
 function faultName(text: string, before: string[] = []): string[] {
   if (!isFault(text))
     throw new InvalidArgumentError(`one of ${[...FAULT_KINDS, NONE].join(', ')}, or seam:NAME`);
@@ -28,7 +32,11 @@ const program = new Command('npm run chaos --')
     'Migrates a small database under traffic and faults, again and again, and checks what is left.',
   )
   .option('--runs <n>', 'how many; of a mutant, at most', whole, 10)
-  .option('--seed <n>', 'seed of the first run; the next ones follow it', whole, Date.now() % 1_000_000)
+  .addOption(
+    new Option('--seed <n...>', 'seeds of the first runs; the next ones follow the last of them').argParser(
+      wholes,
+    ),
+  )
   .option('--parallel <n>', 'how many at once', whole, 1)
   .addOption(new Option('--faults <kind...>', 'only these').argParser(faultName))
   .addOption(new Option('--phases <phase...>', 'only in these').choices(PHASES))
@@ -46,7 +54,7 @@ const program = new Command('npm run chaos --')
 program.parse();
 const options = program.opts<{
   runs: number;
-  seed: number;
+  seed?: number[];
   parallel: number;
   faults?: string[];
   phases?: Phase[];
@@ -68,7 +76,11 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 const lanes = { parallel: Math.max(1, options.parallel), folder, stopped: () => stopping, onLine: out };
-const seeds = Array.from({ length: options.runs }, (_, i) => options.seed + i);
+const given = options.seed ?? [Date.now() % 1_000_000];
+const seeds = Array.from(
+  { length: options.runs },
+  (_, i) => given[i] ?? given.at(-1)! + i - given.length + 1,
+);
 const chosen: Aim = { faults: options.faults ?? [], phases: options.phases ?? [] };
 const names = options.mutants ? Object.keys(MUTANTS) : options.mutant === undefined ? [] : [options.mutant];
 
@@ -105,7 +117,7 @@ async function hunt(mutants: string[]): Promise<boolean> {
   await inLanes(mutants, lanes, async (mutant, servers) => {
     const { aim, ...rest } = MUTANTS[mutant]!;
     const build = mutate({ aim, ...rest }, join(folder, mutant));
-    const given: Aim = {
+    const chosenOrOwn: Aim = {
       ...aim,
       faults: options.faults ?? aim.faults,
       phases: options.phases ?? aim.phases,
@@ -115,7 +127,14 @@ async function hunt(mutants: string[]): Promise<boolean> {
     for (const seed of seeds) {
       if (stopping) break;
       const name = `${mutant}-${seed}`;
-      const result = await runOnce({ servers, folder: join(folder, name), name, seed, aim: given, build });
+      const result = await runOnce({
+        servers,
+        folder: join(folder, name),
+        name,
+        seed,
+        aim: chosenOrOwn,
+        build,
+      });
       found.runs++;
       found.seconds += result.ms / 1_000;
       found.noticed = result.violations;

@@ -61,9 +61,10 @@ export async function runOnce({ servers, folder, name, seed, aim, build }: RunOp
     targetAfterRollback: random.chance(0.4) ? 'keep' : 'drop',
     timeline,
   });
-  const injections = chooseFaults(random, aim);
-  const baseline = join(folder, 'baseline.sqlite');
-  const before = (await readSource(baseline)).ballast;
+  const injections = chooseFaults(random, aim).filter(
+    ({ fault }) => fault.kind !== 'disk-full' || servers.withoutDisk === undefined,
+  );
+  const before = (await readSource(world.baseline)).ballast;
   const result: RunResult = {
     seed,
     ms: 0,
@@ -98,7 +99,7 @@ export async function runOnce({ servers, folder, name, seed, aim, build }: RunOp
       const lines = check(history, await foundIn(side, world), before, since).map(violationText);
       result.violations.push(...violations('secondary', lines));
     }
-    if (ending.clean) result.violations.push(...(await checkRemains(ending.primary, world, baseline)));
+    if (ending.clean) result.violations.push(...(await checkRemains(ending.primary, world)));
   } catch (error) {
     result.violations.push(...violations('ending', [messageOf(error)]));
   } finally {

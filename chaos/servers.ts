@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { startPostgres, type PostgresServer } from '../src/embedded/postgres.ts';
 import { startTemporal, type TemporalServer } from '../src/embedded/temporal.ts';
+import { messageOf } from '../src/errors.ts';
 import { Proxy } from './proxy.ts';
+import { SmallDisk } from './small-disk.ts';
 
 export interface Urls {
   /** Through the proxy. */
@@ -13,12 +15,17 @@ export interface Urls {
   direct: string;
 }
 
+const TABLESPACE = 'small';
+
 export class Servers {
   readonly #folder: string;
   readonly #onLine: (line: string) => void;
   #postgres!: PostgresServer;
   #temporal!: TemporalServer;
   #proxy!: Proxy;
+  #disk: SmallDisk | undefined;
+  /** Why the target's disk cannot be filled; undefined where it can. */
+  withoutDisk: string | undefined;
 
   private constructor(folder: string, onLine: (line: string) => void) {
     this.#folder = folder;
@@ -29,12 +36,19 @@ export class Servers {
     mkdirSync(folder, { recursive: true });
     const servers = new Servers(folder, onLine);
     await Promise.all([servers.#startPostgres(), servers.#startTemporal()]);
+    await servers.#makeDisk();
     servers.#proxy = await Proxy.start(Number(new URL(servers.#postgres.url).port));
     return servers;
   }
 
   get proxy(): Proxy {
     return this.#proxy;
+  }
+
+  /** @throws Error where `withoutDisk` says why not */
+  get disk(): SmallDisk {
+    if (this.#disk === undefined) throw new Error(this.withoutDisk ?? 'the disk is removed');
+    return this.#disk;
   }
 
   get temporalAddress(): string {
@@ -44,7 +58,8 @@ export class Servers {
   /** A new empty database. */
   async createDatabase(name: string): Promise<Urls> {
     const direct = new URL(this.#postgres.url);
-    await this.#administer(`CREATE DATABASE "${name}"`);
+    const tablespace = this.#disk === undefined ? '' : ` TABLESPACE ${TABLESPACE}`;
+    await this.#administer(`CREATE DATABASE "${name}"${tablespace}`);
     direct.pathname = `/${name}`;
     const url = new URL(direct);
     url.port = String(this.#proxy.port);
@@ -81,6 +96,23 @@ export class Servers {
   async stop(): Promise<void> {
     await this.#proxy.close();
     await Promise.all([this.#postgres.stop(), this.#temporal.stop()]);
+    this.#disk?.remove();
+    this.#disk = undefined;
+  }
+
+  async #makeDisk(): Promise<void> {
+    this.withoutDisk = SmallDisk.impossible();
+    if (this.withoutDisk !== undefined) return;
+    const folder = join(this.#folder, 'postgres');
+    try {
+      this.#disk = SmallDisk.create(join(folder, 'disk'), join(folder, 'cluster'));
+      await this.#administer(`CREATE TABLESPACE ${TABLESPACE} LOCATION '${this.#disk.data}'`);
+    } catch (error) {
+      // Root of a container may not mount.
+      this.withoutDisk = messageOf(error);
+      this.#disk?.remove();
+      this.#disk = undefined;
+    }
   }
 
   async #startPostgres(): Promise<void> {

@@ -38,6 +38,8 @@ export interface Armed {
 
 export class World {
   readonly source: string;
+  /** The source as it was before the migration. */
+  readonly baseline: string;
   readonly journals: string[] = [];
   readonly options: WorldOptions;
   readonly target: Urls;
@@ -56,6 +58,7 @@ export class World {
     this.options = options;
     this.target = target;
     this.source = join(options.folder, 'source.sqlite');
+    this.baseline = join(options.folder, 'baseline.sqlite');
     this.taskQueue = options.name;
     this.workflowId = options.name;
   }
@@ -64,7 +67,7 @@ export class World {
     mkdirSync(options.folder, { recursive: true });
     const world = new World(options, await options.servers.createDatabase(options.name));
     createDatabase(world.source, options.ballast);
-    copyFileSync(world.source, join(options.folder, 'baseline.sqlite'));
+    copyFileSync(world.source, world.baseline);
     return world;
   }
 

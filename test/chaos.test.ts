@@ -77,21 +77,12 @@ describe('npm run chaos', () => {
 
   it('finds nothing wrong with a few seeds, one of them new, and leaves no process behind', async () => {
     const seed = seeded('chaos').below(1_000_000);
-    for (const first of [7, seed]) {
-      const { status, output } = await chaos(
-        '--runs',
-        '2',
-        '--seed',
-        String(first),
-        '--parallel',
-        '2',
-        '--faults',
-        ...QUICK,
-      );
-      expect({ status, output: status === 0 ? '' : output }).toEqual({ status: 0, output: '' });
-      expect(output).toContain('OK: 2 runs, 0 violations');
-    }
-    expect(left([7, 8, seed, seed + 1])).toEqual([]);
+    const seeds = [7, 8, seed];
+    const which = ['--runs', '3', '--seed', ...seeds.map(String), '--faults', ...QUICK];
+    const { status, output } = await chaos(...which, '--parallel', '2');
+    expect({ status, output: status === 0 ? '' : output }).toEqual({ status: 0, output: '' });
+    expect(output).toContain('OK: 3 runs, 0 violations');
+    expect(left(seeds)).toEqual([]);
   }, 400_000);
 
   it('notices within five runs that reverse replay deletes what it has not applied', async () => {
