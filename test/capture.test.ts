@@ -25,6 +25,8 @@ const SCHEMA = `
   CREATE TABLE tree (
     id INTEGER PRIMARY KEY, parent INT REFERENCES tree ON DELETE CASCADE ON UPDATE CASCADE,
     u INT NOT NULL DEFAULT 0 UNIQUE, s TEXT NOT NULL DEFAULT 'it''s' UNIQUE);
+  CREATE TABLE own (id INTEGER PRIMARY KEY, parent INT REFERENCES own ON DELETE CASCADE);
+  CREATE TABLE owned (k TEXT, n INT, parent INT, PRIMARY KEY (k, n), FOREIGN KEY (k, parent) REFERENCES owned ON DELETE CASCADE) WITHOUT ROWID;
   CREATE TABLE leaf (
     k TEXT NOT NULL, tree INT REFERENCES tree ON DELETE SET NULL ON UPDATE SET NULL, v INT, UNIQUE (k, v));
   CREATE UNIQUE INDEX leaf_key ON leaf (k);
@@ -57,6 +59,8 @@ const TARGETS: Target[] = [
     rowid: 'rowid',
   },
   { table: 'tree', columns: { id: NUMBERS, parent: NUMBERS, u: NUMBERS, s: ['NULL', `'it''s'`, `'x'`] } },
+  { table: 'own', columns: { id: NUMBERS, parent: NUMBERS } },
+  { table: 'owned', columns: { k: [`'a'`, `'b'`], n: NUMBERS.slice(1), parent: NUMBERS } },
   { table: 'leaf', columns: { k: TEXTS.slice(1), tree: NUMBERS, v: NUMBERS }, rowid: 'rowid' },
   { table: 'hidden', columns: { rowid: TEXTS.slice(1), y: NUMBERS.slice(1), v: NUMBERS }, rowid: '_rowid_' },
   { table: 'derived', columns: { id: NUMBERS, a: TEXTS, b: NUMBERS, c: NUMBERS } },
@@ -185,6 +189,19 @@ describe('capture', () => {
     expect(replica.differences()).toEqual([]);
     // A truncation in all but name.
     db.exec('DELETE FROM t');
+    replica.replay();
+    expect(replica.differences()).toEqual([]);
+  });
+
+  it('logs the victim of a REPLACE whose deletion takes the row that moved with it', async () => {
+    const { db, plan } = await captured(
+      `CREATE TABLE own (id INTEGER PRIMARY KEY, parent INT REFERENCES own ON DELETE CASCADE);
+       INSERT INTO own VALUES (2, 2), (9, 2)`,
+    );
+    db.pragma('foreign_keys = ON');
+    const replica = new Replica(db, plan.tables);
+    db.exec('UPDATE OR REPLACE own SET id = 2 WHERE id = 9');
+    expect(db.prepare('SELECT count(*) FROM own').pluck().get()).toBe(0);
     replica.replay();
     expect(replica.differences()).toEqual([]);
   });
