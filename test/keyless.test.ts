@@ -8,6 +8,7 @@ import { SqliteAdapter } from '../src/router/adapters/sqlite.ts';
 import { never, TestMigration } from './support/migration.ts';
 import { brief, planOf, table } from './support/plan.ts';
 import { seeded, type Random } from './support/random.ts';
+import { differences } from './support/same.ts';
 import { tamper } from './support/tamper.ts';
 
 const SCHEMA = `
@@ -185,4 +186,24 @@ it('are refused where their columns hide the row numbers', async () => {
   expect(brief(plan.blockers)).toEqual(['hidden-rowid t']);
   const other = await planOf('CREATE TABLE t (a, rowid TEXT)');
   expect(table(other, 't').key).toEqual(['_rowid_']);
+});
+
+it('follow a table without a key whose columns leave one name to the row number', async () => {
+  const small =
+    await TestMigration.create(`CREATE TABLE t (oid INT, "rowid" TEXT, v TEXT, UNIQUE ("rowid", oid));
+    INSERT INTO t VALUES (1, 'a', 'x'), (1, 'a2', 'y'), (NULL, NULL, 'z')`);
+  try {
+    await small.upToVerified();
+    expect(table(small.plan, 't')).toMatchObject({ key: ['_rowid_'], rowNumbered: true });
+    small.app.exec(`INSERT OR REPLACE INTO t VALUES (1, 'a', 'new'); UPDATE t SET _rowid_ = 9 WHERE v = 'z'`);
+    await small.catchUp();
+    expect(await differences(small.app, small.target, small.plan)).toEqual([]);
+    expect(await small.verify()).toMatchObject({ equal: true });
+    await small.cutOver();
+    await small.target.query(`UPDATE t SET v = v || '!'; INSERT INTO t VALUES (2, 'b', 'there')`);
+    await small.reverseCatchUp();
+    expect(await differences(small.app, small.target, small.plan)).toEqual([]);
+  } finally {
+    await small.dispose();
+  }
 });
