@@ -73,6 +73,24 @@ describe('migrateDatabase', () => {
     expect(await scenario.lost('target')).toEqual([]);
   });
 
+  it('goes on after a pause whose worker died before it had stopped the copy', async () => {
+    scenario.startTraffic();
+    const handle = await scenario.start({ ...FAST, copy: { maxRowsPerSecond: 1_000 } });
+    await scenario.until(handle, 'copy');
+    await handle.signal('pause');
+    await eventually('the copy is asked to stop', async () => {
+      const { events } = await handle.fetchHistory();
+      return events?.some((event) => event.activityTaskCancelRequestedEventAttributes) === true;
+    });
+    await scenario.killWorker();
+    scenario.startWorker();
+    await scenario.until(handle, 'copy', (status) => status.paused);
+    await handle.signal('resume');
+    expect((await handle.result()).outcome).toBe('complete');
+    await scenario.endTraffic();
+    expect(await scenario.lost('target')).toEqual([]);
+  });
+
   it.each<Phase>(['copy', 'verify', 'shift'])('aborts in %s and leaves nothing behind', async (phase) => {
     scenario.startTraffic();
     const slow = {
