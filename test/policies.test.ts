@@ -86,7 +86,7 @@ it('refuses all of it by default, and each line says how to go on', async () => 
     [
       'default-not-null loose.at',
       'key-too-large long 4000',
-      'key-type-mismatch typed.parent',
+      'key-type-mismatch typed.parent 1',
       'mixed-classes reals.k 1',
       'nocase-parent typed',
       'null-in-key nulls.a 3',
@@ -106,7 +106,7 @@ it('with the policies it is a plan without blockers, and each choice is a notice
     [
       'default-not-null loose.at',
       'index-too-large long 4000',
-      'key-type-mismatch typed.parent',
+      'key-type-mismatch typed.parent 1',
       'no-key long',
       'no-key nulls',
       'no-key reals',

@@ -175,22 +175,6 @@ export const ANSWERED: Read[] = [
     instead: [['SELECT z FROM k WHERE id IN (1, 3) ORDER BY id']],
   },
   {
-    title: 'digits in a TEXT column that has a NUL somewhere',
-    sql: 'SELECT id FROM k WHERE nul = ?',
-    params: ['007'],
-    sqlite: [2],
-    postgres: [],
-    instead: [
-      [
-        {
-          sqlite: 'SELECT id FROM k WHERE nul = ?',
-          postgres: `SELECT id FROM k WHERE nul = '\\s' || ?`,
-        },
-        ['007'],
-      ],
-    ],
-  },
-  {
     title: 'another form of a date',
     sql: 'SELECT id FROM k WHERE dt = ?',
     params: ['2024-02-29T23:59:59Z'],
