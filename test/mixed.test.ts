@@ -186,6 +186,16 @@ it('write and read one text for every value that has no exact form elsewhere', (
   }
 });
 
+it('read texts of many million characters', () => {
+  const zeros = '0'.repeat(20_000_000);
+  expect(mixedValue(`-${zeros}7`)).toBe(-7n);
+  expect(mixedValue(`1${zeros}`)).toBe(Infinity);
+  expect(mixedValue(`${zeros}.${zeros}`)).toBe(0);
+  expect(mixedValue(`${zeros}x`)).toHaveLength(20_000_001);
+  expect(mixedValue(`\\x${zeros}`)).toHaveLength(10_000_000);
+  expect(mixedValue(`\\x${zeros}g`)).toHaveLength(20_000_003);
+});
+
 it('have one text for every value that is no number, whatever it looks like', () => {
   const pieces = fc.constantFrom(
     '\\',

@@ -14,9 +14,6 @@ import { isUtf8 } from 'node:buffer';
 import { textOf, type InvalidText } from './invalid-text.ts';
 import type { KeyValue } from './key.ts';
 
-const INTEGER = /^-?\d+$/;
-const REAL = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/;
-
 /** PostgreSQL's pattern of the texts that stand for a number: of these a column with a numeric affinity keeps one form. */
 export const MIXED_NUMBER = '^-?[0-9]+(\\.[0-9]+)?(e[+-]?[0-9]+)?$';
 
@@ -39,17 +36,54 @@ export const MOST_BYTES = 5_000_000;
 export function mixedValue(text: string, numbers = true): Exclude<KeyValue, null> {
   if (text.startsWith('\\s')) return isMistaken(unmarked(text), numbers) ? text.slice(2) : text;
   if (text.startsWith('\\')) return markedValue(text, numbers);
-  if (!numbers || !REAL.test(text)) return text;
-  if (INTEGER.test(text)) {
-    const whole = BigInt(text);
-    if (BigInt.asIntN(64, whole) === whole) return whole;
+  const form = numbers ? numberIn(text) : null;
+  if (form === null) return text;
+  return (form === 'integer' ? int64(text) : null) ?? Number(text);
+}
+
+/** Not a regular expression: over millions of digits V8's overflows its stack. */
+function numberIn(text: string): 'integer' | 'real' | null {
+  let at = text.startsWith('-') ? 1 : 0;
+  const digits = (): boolean => {
+    const from = at;
+    while (isDigit(text.charCodeAt(at))) at++;
+    return at > from;
+  };
+  if (!digits()) return null;
+  if (at === text.length) return 'integer';
+  if (text[at] === '.') {
+    at++;
+    if (!digits()) return null;
   }
-  return Number(text);
+  if (text[at] === 'e') {
+    at++;
+    if (text[at] === '+' || text[at] === '-') at++;
+    if (!digits()) return null;
+  }
+  return at === text.length ? 'real' : null;
+}
+
+function isDigit(code: number): boolean {
+  return code >= 0x30 && code <= 0x39;
+}
+
+const INT64_DIGITS = 19;
+
+/** The integer; null where SQLite's do not reach it. */
+function int64(text: string): bigint | null {
+  const sign = text.startsWith('-') ? '-' : '';
+  let from = sign.length;
+  while (text[from] === '0' && from < text.length - 1) from++;
+  if (text.length - from > INT64_DIGITS) return null;
+  const whole = BigInt(sign + text.slice(from));
+  return BigInt.asIntN(64, whole) === whole ? whole : null;
 }
 
 /** The text without its marks of a text; one may have many, because a marked text is marked again. */
 function unmarked(text: string): string {
-  return text.replace(/^(?:\\s)+/, '');
+  let from = 0;
+  while (text.startsWith('\\s', from)) from += 2;
+  return text.slice(from);
 }
 
 /** Would the text, as it is, stand for another value? */
@@ -57,16 +91,18 @@ export function isMistaken(text: string, numbers: boolean): boolean {
   return mixedValue(text, numbers) !== text;
 }
 
-const HEX = /^(?:[0-9a-f]{2})*$/;
+function isHex(text: string): boolean {
+  return text.length % 2 === 0 && !/[^0-9a-f]/.test(text);
+}
 
 /** A mark that says nothing, such as those of a text that could stand for itself, is no mark but a text. */
 function markedValue(text: string, numbers: boolean): string | number | Buffer | InvalidText {
   const body = text.slice(2);
   switch (text[1]) {
     case 'x':
-      return HEX.test(body) ? Buffer.from(body, 'hex') : text;
+      return isHex(body) ? Buffer.from(body, 'hex') : text;
     case 't': {
-      const bytes = HEX.test(body) ? Buffer.from(body, 'hex') : null;
+      const bytes = isHex(body) ? Buffer.from(body, 'hex') : null;
       return bytes === null || isPlainText(bytes) ? text : textOf(bytes);
     }
     case 'r':
