@@ -1,12 +1,13 @@
 /** The encoder: what it sends arrives bit by bit, and what has no exact form is set aside by key, never changed, never lost. */
 import Database from 'better-sqlite3';
-import type { ColumnKind, TablePlan } from '../src/contract.ts';
+import { DEFAULT_INPUT, type ColumnKind, type TablePlan } from '../src/contract.ts';
 import { ChunkReader } from '../src/databases/sqlite/chunk.ts';
 import { CopyBuffer, toCopyText } from '../src/databases/sqlite/copy-buffer.ts';
 import type * as Encode from '../src/databases/sqlite/encode.ts';
 import { NULL_MARK, proveEncoder } from '../src/databases/sqlite/encode.ts';
 import { splitCells, splitLines, unescapeCell } from '../src/databases/postgres/copy-text.ts';
-import { keyText, parseKeyText } from '../src/databases/key.ts';
+import { keyText, parseKeyText, type KeyValue } from '../src/databases/key.ts';
+import { planMigration } from '../src/engine/plan.ts';
 import { TestMigration } from './support/migration.ts';
 import { seeded, type Random } from './support/random.ts';
 import { differences } from './support/same.ts';
@@ -276,6 +277,28 @@ describe('the text of COPY', () => {
       [0xfd, 1, 2, 3, 4, 5, 6],
     ])
       expect(toCopyText(cell(bytes), 2, 1)).toBeNull();
+  });
+
+  it('reads past keys with NULLs, which may come after the plan, in chunks of any size', async () => {
+    const db = new Database(':memory:');
+    db.exec('CREATE TABLE t (a TEXT, b INT, c INT, PRIMARY KEY (a, b, c))');
+    const { tables } = await planMigration(db, DEFAULT_INPUT);
+    const values = ['NULL', '1', '2'];
+    const rows = values.flatMap((a) => values.flatMap((b) => values.map((c) => `(${a}, ${b}, ${c})`)));
+    db.exec(`INSERT INTO t VALUES ${rows.join()}`);
+    for (const limit of [1, 2, 5, 26, 100]) {
+      const buffer = new CopyBuffer();
+      const reader = new ChunkReader(db, tables[0]!);
+      let read = 0;
+      for (let after: KeyValue[] | null = null, chunk; ; after = chunk.last) {
+        chunk = reader.read(after, limit, buffer);
+        if (chunk.last === null) break;
+        read += chunk.rows;
+      }
+      expect([limit, read]).toEqual([limit, 27]);
+      expect(new Set(buffer.contents.toString().trimEnd().split('\n')).size).toBe(27);
+    }
+    db.close();
   });
 
   it('marks NULL without a byte of its structure', () => {

@@ -1,7 +1,7 @@
 /** Reads the source for the copy: chunks in key order by keyset, encoded inside SQLite. */
 import type Database from 'better-sqlite3';
 import type { TablePlan } from '../../contract.ts';
-import { CrossfadeError, driverCode } from '../../errors.ts';
+import { driverCode } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
 import { mayBeInvalid, textOf } from '../invalid-text.ts';
 import { keyText, type KeyValue } from '../key.ts';
@@ -38,17 +38,15 @@ export interface ChunkRow {
 export class ChunkReader {
   private readonly db: Database.Database;
   private readonly table: TablePlan;
-  private readonly first: Database.Statement;
   private readonly numbering: bigint | null;
-  /** By which values of the cursor are texts that only their bytes can name. */
-  private readonly next = new Map<string, Database.Statement>();
+  /** By WHERE clause, of which few occur. */
+  private readonly statements = new Map<string, Database.Statement>();
 
   /** @param numbering what the numbers of a table without a key must still mean; null for any other table */
   constructor(db: Database.Database, table: TablePlan, numbering: bigint | null = null) {
     this.db = db;
     this.table = table;
     this.numbering = numbering;
-    this.first = db.prepare(chunkSql(table, null, rowSql(table, 's'))).safeIntegers();
   }
 
   rowLimit(wanted: number): number {
@@ -58,15 +56,9 @@ export class ChunkReader {
   /**
    * Reads up to `limit` rows after the key tuple `after`, from the start where it is null, and appends those that the
    * target can hold. Synchronous.
-   * @throws CrossfadeError PlanRefused where the cursor has a NULL, after which no row would be found; Renumbered
+   * @throws CrossfadeError Renumbered
    */
   read(after: KeyValue[] | null, limit: number, into: CopyBuffer): Chunk {
-    if (after?.includes(null) === true) {
-      throw new CrossfadeError(
-        'PlanRefused',
-        `source table ${quoted(this.table.name)} has rows whose key is NULL: give them a value, or delete them`,
-      );
-    }
     try {
       return readTransaction(this.db, () => this.readChunk(after, limit, into));
     } catch (error) {
@@ -78,9 +70,8 @@ export class ChunkReader {
   private readChunk(after: KeyValue[] | null, limit: number, into: CopyBuffer): Chunk {
     if (this.numbering !== null && numberingOf(this.db) !== this.numbering)
       throw new Renumbered(this.db.name);
-    const row = (
-      after === null ? this.first.get(limit) : this.after(after).get(...bound(after), limit)
-    ) as ChunkRow;
+    const { where, values } = afterKey(this.table, after);
+    const row = this.statement(where).get(...bound(values), limit) as ChunkRow;
     const rows = Number(row.n);
     if (rows === 0) return { rows: 0, last: null, setAside: [] };
     const good = Number(row.good);
@@ -106,13 +97,11 @@ export class ChunkReader {
     return copyLineKey(this.table, text.subarray(text.lastIndexOf(LINE_FEED, text.length - 2) + 1));
   }
 
-  private after(cursor: KeyValue[]): Database.Statement {
-    const marks = marksOf(cursor);
-    const name = marks.join();
-    let statement = this.next.get(name);
+  private statement(where: string): Database.Statement {
+    let statement = this.statements.get(where);
     if (statement === undefined) {
-      statement = this.db.prepare(chunkSql(this.table, marks, rowSql(this.table, 's'))).safeIntegers();
-      this.next.set(name, statement);
+      statement = this.db.prepare(chunkSql(this.table, where, rowSql(this.table, 's'))).safeIntegers();
+      this.statements.set(where, statement);
     }
     return statement;
   }
@@ -123,14 +112,14 @@ export class ChunkReader {
     limit: number,
   ): { key: KeyValue[]; fits: boolean; misfits: string }[] {
     const keys = keyList(this.table, 's');
-    const where = after === null ? '' : `WHERE ${afterKey(this.table, marksOf(after))}`;
+    const { where, values } = afterKey(this.table, after);
     const sql = `SELECT ${rowSql(this.table, 's')} IS NOT NULL, ${misfitsSql(this.table, 's')}, ${keys.map((key) => `${key}, CAST(${key} AS BLOB)`).join(', ')}
         FROM ${quoted(this.table.name)} s ${where} ORDER BY ${keys.join(', ')} LIMIT ?`;
     const found = this.db
       .prepare(sql)
       .safeIntegers()
       .raw()
-      .all(...bound(after ?? []), limit) as [bigint, string, ...KeyValue[]][];
+      .all(...bound(values), limit) as [bigint, string, ...KeyValue[]][];
     return found.map(([fits, misfits, ...row]) => ({
       key: keys.map((_, i) => exact(row[2 * i]!, row[2 * i + 1])),
       fits: fits === 1n,
@@ -163,17 +152,42 @@ export function exact(value: KeyValue, bytes: KeyValue | undefined): KeyValue {
   return mayBeInvalid(value) && Buffer.isBuffer(bytes) ? textOf(bytes) : value;
 }
 
-/** Condition "after the key tuple of the parameters". */
-export function afterKey(table: TablePlan, marks: string[]): string {
+/** WHERE clause of the rows after a key tuple, '' where it is null, and the values of its marks. */
+export function afterKey(table: TablePlan, cursor: KeyValue[] | null): { where: string; values: KeyValue[] } {
+  if (cursor === null) return { where: '', values: [] };
   const keys = keyList(table, 's');
-  if (keys.length === 1) return `${keys[0]!} > ${marks[0]!}`;
-  return `(${keys.join(', ')}) > (${marks.join(', ')})`;
+  const marks = marksOf(cursor);
+  if (cursor.includes(null)) return afterNull(keys, marks, cursor);
+  const condition =
+    keys.length === 1 ? `${keys[0]!} > ${marks[0]!}` : `(${keys.join(', ')}) > (${marks.join(', ')})`;
+  return { where: `WHERE ${condition}`, values: cursor };
 }
 
-/** @param row SQL of a row of the table as `s`: `rowSql` or `rawRowSql` */
-export function chunkSql(table: TablePlan, after: string[] | null, row: string): string {
+/** Column by column, because NULL sorts before every value and compares with none. */
+function afterNull(
+  keys: string[],
+  marks: string[],
+  cursor: KeyValue[],
+): { where: string; values: KeyValue[] } {
+  const values: KeyValue[] = [];
+  const mark = (i: number): string => {
+    values.push(cursor[i]!);
+    return marks[i]!;
+  };
+  const terms = keys.map((key, i) => {
+    const same = keys.slice(0, i).map((earlier, j) => `${earlier} IS ${mark(j)}`);
+    const beyond = cursor[i] === null ? `${key} IS NOT NULL` : `${key} > ${mark(i)}`;
+    return `(${[...same, beyond].join(' AND ')})`;
+  });
+  return { where: `WHERE ${terms.join(' OR ')}`, values };
+}
+
+/**
+ * @param where see `afterKey`
+ * @param row SQL of a row of the table as `s`: `rowSql` or `rawRowSql`
+ */
+export function chunkSql(table: TablePlan, where: string, row: string): string {
   const keys = keyList(table, 's');
-  const where = after === null ? '' : `WHERE ${afterKey(table, after)}`;
   const [id, last] = table.rowidAlias ? [`${keys[0]!} AS id, `, ', max(id) AS last'] : ['', ''];
   return `SELECT ${ROWS_AS_BUFFER} AS data, count(*) AS n, count(r) AS good${last}
     FROM (SELECT ${id}${row} AS r FROM ${quoted(table.name)} s ${where} ORDER BY ${keys.join(', ')} LIMIT ?)`;

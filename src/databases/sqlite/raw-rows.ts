@@ -6,7 +6,7 @@ import type { ColumnPlan, TablePlan } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
 import type { KeyValue } from '../key.ts';
 import { keepsNegativeZero } from './affinity.ts';
-import { bound, marksOf } from './bind.ts';
+import { bound } from './bind.ts';
 import { afterKey, chunkSql, exact, isTooBig, keyList, rowLimit, type ChunkRow } from './chunk.ts';
 import { balanced, cellSql, NULL_SQL, type CellSql } from './encode.ts';
 import { NUMBERING_SQL, Renumbered } from './numbering.ts';
@@ -78,7 +78,7 @@ export class RawReader {
   }
 
   /**
-   * Reads up to `wanted` rows after the key tuple `after`, which has no NULL; from the start where it is null.
+   * Reads up to `wanted` rows after the key tuple `after`, from the start where it is null.
    * @throws Error SQLite's; CrossfadeError Renumbered
    */
   async read(after: KeyValue[] | null, wanted: number): Promise<RawChunk> {
@@ -93,10 +93,10 @@ export class RawReader {
 
   private async readChunk(after: KeyValue[] | null, limit: number): Promise<RawChunk> {
     const { table, numbering } = this;
-    const marks = after === null ? null : marksOf(after);
-    const cursor = bound(after ?? []);
-    const queries: Query[] = [{ sql: chunkSql(table, marks, this.row), parameters: [...cursor, limit] }];
-    if (!table.rowidAlias) queries.push({ sql: nthKeySql(table, marks), parameters: [...cursor, limit - 1] });
+    const { where, values } = afterKey(table, after);
+    const cursor = bound(values);
+    const queries: Query[] = [{ sql: chunkSql(table, where, this.row), parameters: [...cursor, limit] }];
+    if (!table.rowidAlias) queries.push({ sql: nthKeySql(table, where), parameters: [...cursor, limit - 1] });
     if (numbering !== null) queries.push({ sql: NUMBERING_SQL, parameters: [] });
     const answers = await this.thread.read(queries);
     const { n, good, data, last } = answers.shift() as unknown as ChunkRow;
@@ -128,9 +128,8 @@ function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
 }
 
 /** The nth row's key, each value with its bytes. */
-function nthKeySql(table: TablePlan, after: string[] | null): string {
+function nthKeySql(table: TablePlan, where: string): string {
   const keys = keyList(table, 's');
-  const where = after === null ? '' : `WHERE ${afterKey(table, after)}`;
   return `SELECT ${keys.map((key, i) => `${key} AS v${i}, CAST(${key} AS BLOB) AS b${i}`).join(', ')}
     FROM ${quoted(table.name)} s ${where} ORDER BY ${keys.join(', ')} LIMIT 1 OFFSET ?`;
 }
