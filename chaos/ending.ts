@@ -12,6 +12,9 @@ import type { World } from './world.ts';
 
 const POLL_MS = 50;
 
+/** Faults that the plan, which is not tried again, does not outlast. */
+const CUTS: readonly FaultKind[] = ['crash-postgres', 'cut-connections', 'cut-at-commit'];
+
 export interface Ending {
   outcome: string;
   primary: End;
@@ -80,6 +83,15 @@ export async function endingOf(
   // Before anything was begun there is nothing to roll back.
   if (report?.outcome === 'failed' && failure.startsWith('Aborted')) {
     return { outcome: 'aborted', primary: 'source', ...rest };
+  }
+  // The plan is not tried again: nothing was begun, and whoever has started it is still looking.
+  const planned = report?.phases.some(({ phase }) => phase !== 'plan') ?? true;
+  if (
+    !planned &&
+    failure.startsWith('TargetUnreachable') &&
+    CUTS.some((kind) => injected.kinds.includes(kind))
+  ) {
+    return { outcome: 'failed', primary: 'source', ...rest };
   }
   return {
     outcome: 'failed',
