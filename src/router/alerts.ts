@@ -1,5 +1,4 @@
 /** What the router tells besides answering: log lines, and alerts for whoever is on call. */
-import pino, { type Logger } from 'pino';
 import pg from 'pg';
 import { driverCode, messageOf } from '../errors.ts';
 import type { Sql } from '../databases/adapter.ts';
@@ -23,14 +22,19 @@ export interface Alert {
   message: string;
 }
 
+/** Where log lines go; a pino logger is one. */
+export interface Log {
+  info(details: object, message: string): void;
+  warn(details: object, message: string): void;
+  error(details: object, message: string): void;
+}
+
 export class Alerts {
-  readonly log: Logger;
+  readonly log: Log;
   readonly #onAlert: ((alert: Alert) => void) | undefined;
 
-  constructor(logger: Logger | undefined, onAlert: ((alert: Alert) => void) | undefined) {
-    // To standard error: standard output belongs to the application.
-    this.log =
-      logger ?? pino({ name: 'crossfade', level: 'warn' }, pino.destination({ dest: 2, sync: true }));
+  constructor(log: Log, onAlert: ((alert: Alert) => void) | undefined) {
+    this.log = log;
     this.#onAlert = onAlert;
   }
 

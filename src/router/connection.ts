@@ -1,7 +1,7 @@
 /** The application's way to its database while it moves: in place of the raw driver, before, during and after a migration. */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Logger } from 'pino';
+import pino, { type Logger } from 'pino';
 import type { Side } from '../contract.ts';
 import type {
   Migration,
@@ -13,21 +13,21 @@ import type {
   WriteResult,
 } from '../databases/adapter.ts';
 import { localD1Path } from '../databases/sqlite/local-d1.ts';
-import { CrossfadeError, driverCode } from '../errors.ts';
-import { acceptsWrites, isFenceRefusal, POSTGRES_SCHEMA } from '../protocol.ts';
+import { CrossfadeError } from '../errors.ts';
 import { Acknowledgements } from './acknowledgements.ts';
 import { inOrder } from './adapters/migrations.ts';
-import type { BeforeCommit } from './adapters/postgres.ts';
+import { createPool, PostgresAdapter, stillPrimary } from './adapters/postgres.ts';
 import { Alerts, type Alert } from './alerts.ts';
 import { OwnWrites } from './own-writes.ts';
 import { keyName, Reads, type ReaderKey, type ReadOptions } from './reads.ts';
 import { Reporter } from './reporter.ts';
 import type { Route } from './route.ts';
 import { ShadowReads, type ShadowStatistics } from './shadow.ts';
-import { NotPrimary, Source, type Admission, type Written } from './source.ts';
+import { Source, type Admission } from './source.ts';
 import { Statistics, type OperationStatistics } from './statistics.ts';
 import { Switchboard } from './switchboard.ts';
 import { Target } from './target.ts';
+import { Writes } from './writes.ts';
 
 export interface DatabaseConnectionOptions {
   /** The SQLite database: `sqlite:PATH`, a path, or `d1-local:PATH` for one that wrangler keeps. */
@@ -57,6 +57,9 @@ export interface DatabaseConnectionOptions {
   synchronous?: 'full' | 'normal';
 }
 
+const FENCE_POLL_MS = 10;
+const READ_RETRY_MS = 10;
+
 export interface WriteOptions {
   /** Whose write this is: reads with the same key see it, wherever they go. */
   key?: ReaderKey;
@@ -76,8 +79,6 @@ export interface RouterStatistics {
   connections: { total: number; idle: number; waiting: number };
 }
 
-const STATE = `SELECT state FROM ${POSTGRES_SCHEMA}.router_state()`;
-
 export class DatabaseConnection {
   readonly #source: Source;
   readonly #target: Target | undefined;
@@ -89,9 +90,7 @@ export class DatabaseConnection {
   readonly #shadow: ShadowReads | undefined;
   readonly #reporter: Reporter | undefined;
   readonly #reads: Reads;
-  readonly #fenceTimeoutMs: number;
-  #fenceRetries = 0;
-  #migration: string | undefined;
+  readonly #writes: Writes;
   #closing: Promise<void> | undefined;
 
   /** Connects to nothing yet. @throws CrossfadeError BadConnection, InvalidInput */
@@ -101,47 +100,54 @@ export class DatabaseConnection {
       throw new CrossfadeError('InvalidInput', `shadowReads is ${shadowReads}: give a share from 0 to 1`);
     }
     const { safeIntegers = false, busyTimeoutMs, synchronous, readTimeoutMs = 10_000 } = options;
-    this.#fenceTimeoutMs = options.fenceTimeoutMs ?? 30_000;
-    this.#alerts = new Alerts(options.logger, options.onAlert);
+    const fenceTimeoutMs = options.fenceTimeoutMs ?? 30_000;
+    this.#alerts = new Alerts(options.logger ?? toStandardError(), options.onAlert);
     this.#source = new Source(sourcePath(options.source), {
       safeIntegers,
       ...(busyTimeoutMs === undefined ? {} : { busyTimeoutMs }),
       ...(synchronous === undefined ? {} : { synchronous }),
     });
     if (options.target !== undefined) {
-      const target = new Target(options.target, { safeIntegers }, (before) =>
-        this.#targetSeen(target, before),
-      );
+      // A pool of one for control, so that the application's load can delay neither a switch nor a report.
+      const control = createPool(options.target, { max: 1, applicationName: 'crossfade-router-control' });
+      const adapter = new PostgresAdapter(options.target, { safeIntegers });
+      const target = new Target(adapter, control, (before) => this.#targetSeen(target, before));
       const instance = options.instance ?? `${hostname()}:${process.pid}:${randomBytes(3).toString('hex')}`;
       this.#target = target;
       this.#acknowledgements = new Acknowledgements(target, (writes, waited) =>
         this.#notAcknowledged(writes, waited),
       );
       this.#shadow = new ShadowReads(this.#source, target, this.#alerts, readTimeoutMs);
-      this.#reporter = new Reporter(
-        target,
-        this.#statistics,
-        this.#alerts,
-        instance,
-        options.reportMs ?? 1_000,
-      );
+      this.#reporter = new Reporter(target, this.#statistics, this.#alerts, instance);
+      this.#reporter.every(options.reportMs ?? 1_000);
     }
     this.#switchboard = new Switchboard(this.#source, this.#target, this.#alerts, {
       pollMs: options.pollMs ?? 1_000,
-      fenceTimeoutMs: this.#fenceTimeoutMs,
+      fenceTimeoutMs,
+      fencePollMs: FENCE_POLL_MS,
       onRoute: (route) => this.#routed(route),
     });
-    this.#reads = new Reads({
-      source: this.#source,
+    const shared = {
       target: this.#target,
       switchboard: this.#switchboard,
       statistics: this.#statistics,
       ownWrites: this.#ownWrites,
-      shadow: this.#shadow,
       alerts: this.#alerts,
+      fenceTimeoutMs,
+      route: () => this.#switchboard.route ?? this.#switchboard.ready(),
+    };
+    this.#reads = new Reads({
+      ...shared,
+      source: this.#source,
+      shadow: this.#shadow,
       shadowReads,
       readTimeoutMs,
-      fenceTimeoutMs: this.#fenceTimeoutMs,
+      retryMs: READ_RETRY_MS,
+    });
+    this.#writes = new Writes({
+      ...shared,
+      acknowledgements: this.#acknowledgements,
+      assertOpen: () => this.#assertOpen(),
     });
   }
 
@@ -167,7 +173,7 @@ export class DatabaseConnection {
     options: WriteOptions = {},
   ): Promise<WriteResult<T>> {
     return this.#onPrimary(
-      keyName(options.key),
+      options.key,
       (admission) => this.#source.adapter.write<T>(sql, params, admission),
       (target) => target.adapter.write<T>(sql, params),
     );
@@ -181,7 +187,7 @@ export class DatabaseConnection {
    */
   transaction<T>(callback: (tx: Transaction) => Promise<T>, options: WriteOptions = {}): Promise<T> {
     return this.#onPrimary(
-      keyName(options.key),
+      options.key,
       (admission) => this.#source.adapter.transaction(callback, admission),
       (target, route) => target.adapter.transaction(callback, route.mayMoveBack ? stillPrimary : undefined),
     );
@@ -190,7 +196,7 @@ export class DatabaseConnection {
   /** Runs all operations in one transaction on the primary. @throws as `write` */
   batch(operations: readonly Operation[], options: WriteOptions = {}): Promise<WriteResult[]> {
     return this.#onPrimary(
-      keyName(options.key),
+      options.key,
       (admission) => this.#source.adapter.batch(operations, admission),
       (target) => target.adapter.batch(operations),
     );
@@ -222,7 +228,7 @@ export class DatabaseConnection {
       primary: this.primary(),
       readPercent: route?.readPercent ?? 0,
       ...this.#statistics.totals(),
-      fenceRetries: this.#fenceRetries,
+      fenceRetries: this.#writes.fenceRetries,
       heldBack: this.#reads.heldBack,
       shadow: { ...(this.#shadow?.statistics ?? { compared: 0, mismatches: 0, errors: 0, undecided: 0 }) },
       connections: this.#target?.connections() ?? { total: 0, idle: 0, waiting: 0 },
@@ -251,87 +257,19 @@ export class DatabaseConnection {
     }
   }
 
-  async #onPrimary<T>(
-    key: string | undefined,
+  #onPrimary<T>(
+    key: ReaderKey | undefined,
     onSource: (admission: Admission) => Promise<T>,
     onTarget: (target: Target, route: Route) => Promise<T>,
   ): Promise<T> {
-    const started = performance.now();
-    for (let waited = false; ; waited = true) {
-      this.#assertOpen();
-      const route = this.#switchboard.route ?? (await this.#switchboard.ready());
-      if (route.accepts) {
-        try {
-          let result: T;
-          if (route.primary === 'source') {
-            const admission = this.#source.admission(route.sourceVersion);
-            result = await onSource(admission);
-            if (admission.position > 0) await this.#acknowledge(admission, key);
-          } else result = await onTarget(this.#targetOrRefuse(), route);
-          this.#statistics.done(route.primary, 'write', performance.now() - started);
-          return result;
-        } catch (error) {
-          if (!(await this.#mayRunAgain(error, route.primary, waited))) {
-            this.#failed(error, route.primary, performance.now() - started);
-            throw error;
-          }
-        }
-      } else if (route.primary === 'target') this.#targetOrRefuse();
-      this.#fenceRetries += 1;
-      await this.#settle(started, route.primary);
-    }
-  }
-
-  async #settle(started: number, side: Side): Promise<void> {
-    try {
-      await this.#switchboard.settle(started + this.#fenceTimeoutMs);
-    } catch (error) {
-      this.#statistics.failed(side, 'write');
-      throw error;
-    }
-  }
-
-  /** True where the write was certainly not applied and another database may take it. */
-  async #mayRunAgain(error: unknown, side: Side, waited: boolean): Promise<boolean> {
-    if (typeof error !== 'object' || error === null) return false;
-    if (isFenceRefusal(error)) return true;
-    if (side === 'source' || this.#target === undefined) return false;
-    // All who waited for the switch come at once: nothing was sent where the pool had no connection left for them.
-    if (waited && driverCode(error) === 'TargetUnreachable') return true;
-    if (driverCode(error) !== '40001') return false;
-    // Above READ COMMITTED a fence shows as a serialization failure, raised in its trigger even if it has been lifted
-    // since; any other is the application's.
-    if ((error as { where?: string }).where?.includes('fence()') === true) return true;
-    const view = await this.#target.lookAnew();
-    return view.control === 'present' && !acceptsWrites(view.row);
-  }
-
-  #failed(error: unknown, side: Side, ms: number): void {
-    if (driverCode(error) === 'OutcomeUnknown') {
-      this.#alerts.raise('outcome_unknown', (error as CrossfadeError).message);
-    }
-    // Every error of ours and of the drivers has a code.
-    const ours = driverCode(error) !== '';
-    // A callback that throws by itself has been served well.
-    if (ours) this.#statistics.failed(side, 'write');
-    else this.#statistics.done(side, 'write', ms);
-  }
-
-  #targetOrRefuse(): Target {
-    if (this.#target !== undefined) return this.#target;
-    throw new CrossfadeError(
-      'Fenced',
-      'the source has moved to a target that this DatabaseConnection does not know: give it as `target`',
+    return this.#writes.onPrimary(
+      keyName(key),
+      async ({ sourceVersion }) => {
+        const written = this.#source.admission(sourceVersion);
+        return { result: await onSource(written), written };
+      },
+      onTarget,
     );
-  }
-
-  /** Before the application hears of a write: both databases have it, or its readers stay on the source. */
-  async #acknowledge(written: Written, key: string | undefined): Promise<void> {
-    if (this.#acknowledgements === undefined) return;
-    if (written.dualWrites) {
-      if (await this.#acknowledgements.wait(written.position, written.dualWriteTimeoutMs)) return;
-    }
-    this.#ownWrites.note(key, written.position);
   }
 
   #notAcknowledged(writes: number, waited: boolean): void {
@@ -356,9 +294,7 @@ export class DatabaseConnection {
   #targetSeen(target: Target, before: Target['view']): void {
     const { view } = target;
     if (view.control === 'present') {
-      if (this.#migration !== view.row.migration) this.#ownWrites.clear();
-      this.#migration = view.row.migration;
-      this.#ownWrites.passed(view.row.position);
+      this.#ownWrites.follow(view.row.migration, view.row.position);
     }
     if (view.control === 'unreachable' && before.control === 'present') {
       this.#alerts.raise('target_unreachable', `target ${target.where} does not answer any more`);
@@ -366,11 +302,10 @@ export class DatabaseConnection {
   }
 }
 
-/** A transaction that only read is checked at its end: what it read was read on the primary. */
-const stillPrimary: BeforeCommit = async (run) => {
-  const [row] = await run(STATE);
-  if (row?.['state'] !== 'open' && row?.['state'] !== 'fencing') throw new NotPrimary('target');
-};
+/** Standard output belongs to the application. */
+function toStandardError(): Logger {
+  return pino({ name: 'crossfade', level: 'warn' }, pino.destination({ dest: 2, sync: true }));
+}
 
 function sourcePath(source: string): string {
   if (source.startsWith('d1-local:')) return localD1Path(source.slice('d1-local:'.length), 'option source');

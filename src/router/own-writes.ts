@@ -3,13 +3,24 @@
 /** Keys remembered at most; beyond, all forgotten keys count as written when the newest of them was. */
 const MAX_KEYS = 50_000;
 
-export class OwnWrites {
+/** How far replay must have come for a reader. */
+export interface NeededPosition {
+  needed(key: string | undefined): number;
+}
+
+/** Where writes are remembered. */
+export interface NotedWrites {
+  note(key: string | undefined, position: number): void;
+}
+
+export class OwnWrites implements NeededPosition, NotedWrites {
   /** By key, in order of position, because a key that is written again moves to the end. */
   readonly #positions = new Map<string, number>();
   /** Of any write, with or without a key. */
   #latest = 0;
   /** Of the newest write whose key had to be forgotten. */
   #forgotten = 0;
+  #migration: string | undefined;
 
   note(key: string | undefined, position: number): void {
     if (position > this.#latest) this.#latest = position;
@@ -39,11 +50,11 @@ export class OwnWrites {
     if (this.#latest <= position) this.#latest = 0;
   }
 
-  /** Positions of another migration mean nothing. */
-  clear(): void {
-    this.#positions.clear();
-    this.#latest = 0;
-    this.#forgotten = 0;
+  /** Forgets what the target has; positions of another migration mean nothing. */
+  follow(migration: string, position: number): void {
+    if (this.#migration !== undefined && this.#migration !== migration) this.passed(Number.POSITIVE_INFINITY);
+    this.#migration = migration;
+    this.passed(position);
   }
 
   get size(): number {

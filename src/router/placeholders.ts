@@ -33,6 +33,12 @@ export function numbersParameters(text: string): boolean {
 const CHANGING = /^\W*(?:insert|update|delete|merge|replace|truncate|create|alter|drop|copy)\b/i;
 const CHANGING_WITHIN = /^\W*with\b[^]*\b(?:insert\s+into|delete\s+from|merge\s+into|update\b[^]*?\bset)\b/i;
 
+/** Does the statement change rows or the schema, as far as its words tell? */
+export function isChanging(text: string): boolean {
+  const plain = text.replaceAll(OPAQUE, ' ');
+  return CHANGING.test(plain) || CHANGING_WITHIN.test(plain);
+}
+
 export function refuseAsQuery(text: string): never {
   throw new CrossfadeError(
     'InvalidInput',
@@ -47,8 +53,7 @@ export function postgresReadingText(sql: Sql): string {
   const text = typeof sql === 'string' ? sql : sql.postgres;
   const known = readings.get(text);
   if (known !== undefined) return known;
-  const plain = text.replaceAll(OPAQUE, ' ');
-  if (CHANGING.test(plain) || CHANGING_WITHIN.test(plain)) refuseAsQuery(text);
+  if (isChanging(text)) refuseAsQuery(text);
   const translated = postgresText(text);
   readings.set(text, translated);
   return translated;

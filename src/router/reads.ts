@@ -4,9 +4,10 @@ import pg from 'pg';
 import type { Sql, Value } from '../databases/adapter.ts';
 import { CrossfadeError } from '../errors.ts';
 import { reasonOf, shortened, type Alerts } from './alerts.ts';
-import type { OwnWrites } from './own-writes.ts';
+import { targetUnknown } from './not-primary.ts';
+import type { NeededPosition } from './own-writes.ts';
+import type { Route } from './route.ts';
 import type { ShadowReads } from './shadow.ts';
-import type { Source } from './source.ts';
 import type { Statistics } from './statistics.ts';
 import type { Switchboard } from './switchboard.ts';
 import type { Target } from './target.ts';
@@ -25,22 +26,33 @@ export interface ReadOptions {
   primary?: boolean;
 }
 
+/** The source as reads need it. */
+export interface ReadableSource {
+  /** Share of reads that go to the target, 0 to 100; null where the source is known to have stopped being what the route says. */
+  readPercent(route: Route): number | null;
+  /** @returns the rows, and whether the source was still what the route says when they had been read */
+  read<T>(sql: Sql, params: readonly Value[], route: Route): Promise<{ rows: T[]; inRole: boolean }>;
+}
+
 interface ReadParts {
-  source: Source;
+  source: ReadableSource;
   target: Target | undefined;
   switchboard: Switchboard;
   statistics: Statistics;
-  ownWrites: OwnWrites;
+  ownWrites: NeededPosition;
   shadow: ShadowReads | undefined;
   alerts: Alerts;
   shadowReads: number;
   readTimeoutMs: number;
   fenceTimeoutMs: number;
+  /** Pause before a read is tried again while neither database is found to be the primary. */
+  retryMs: number;
+  /** The route of the first attempt. */
+  route: () => Promise<Route> | Route;
 }
 
 /** The position that a decision rests on is not older than this. */
 const POSITION_AGE_MS = 5;
-const RETRY_MS = 10;
 
 export class Reads {
   /** Reads kept on the source because the target did not have their key's writes yet. */
@@ -58,10 +70,11 @@ export class Reads {
     for (let attempt = 0; ; attempt += 1) {
       if (attempt > 0) {
         if (performance.now() > giveUpAt) throw this.#noPrimary();
-        if (attempt > 1) await sleep(RETRY_MS);
+        if (attempt > 1) await sleep(this.#parts.retryMs);
         await switchboard.refresh();
       }
-      const route = switchboard.route ?? (await switchboard.ready());
+      const known = this.#parts.route();
+      const route = known instanceof Promise ? await known : known;
       if (route.primary === 'target') {
         const check = route.mayMoveBack && options.primary === true;
         const rows = await this.#onPrimaryTarget<T>(sql, params, check);
@@ -70,32 +83,35 @@ export class Reads {
       }
       let shadowed = false;
       if (route.following && options.primary !== true) {
-        const look = source.recheck(route.sourceVersion);
-        if (look === null) continue;
+        const percent = source.readPercent(route);
+        if (percent === null) continue;
         shadowed = this.#parts.shadowReads > 0 && (await this.#isShadowed(key));
         if (!shadowed) {
-          const percent = look.present ? look.readPercent : 0;
           const rows = await this.#byPercentage<T>(sql, params, key, percent);
           if (rows !== undefined) return rows;
         }
       }
-      const rows = await this.#onSource<T>(sql, params);
+      const { rows, inRole } = await this.#onSource<T>(sql, params, route);
       // What was read before a look that still finds the source in its role was read on the primary. A switch back
       // that nobody could finish yet has left the source with everything, too.
-      if (source.recheck(route.sourceVersion) !== null || route.rollForward?.open === 'source') {
+      if (inRole || route.rollForward?.open === 'source') {
         if (shadowed) this.#parts.shadow?.start(sql, params, rows);
         return rows;
       }
     }
   }
 
-  async #onSource<T>(sql: Sql, params: readonly Value[]): Promise<T[]> {
+  async #onSource<T>(
+    sql: Sql,
+    params: readonly Value[],
+    route: Route,
+  ): Promise<{ rows: T[]; inRole: boolean }> {
     const { source, statistics } = this.#parts;
     const started = performance.now();
     try {
-      const rows = await source.adapter.query<T>(sql, params);
+      const read = await source.read<T>(sql, params, route);
       statistics.done('source', 'read', performance.now() - started);
-      return rows;
+      return read;
     } catch (error) {
       statistics.failed('source', 'read');
       throw error;
@@ -171,11 +187,11 @@ export class Reads {
 
   #noPrimary(): CrossfadeError {
     const { target, switchboard } = this.#parts;
-    const reason =
-      target === undefined
-        ? 'the source has moved to a target that this DatabaseConnection does not know: give it as `target`'
-        : `neither database is the primary. ${switchboard.route?.situation ?? ''}`;
-    return new CrossfadeError('Fenced', reason);
+    if (target === undefined) return targetUnknown();
+    return new CrossfadeError(
+      'Fenced',
+      `neither database is the primary. ${switchboard.route?.situation ?? ''}`,
+    );
   }
 }
 

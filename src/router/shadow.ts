@@ -2,7 +2,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql, Value } from '../databases/adapter.ts';
 import { reasonOf, shortened, type Alerts } from './alerts.ts';
-import type { Source } from './source.ts';
 import type { Target } from './target.ts';
 
 export interface ShadowStatistics {
@@ -12,6 +11,13 @@ export interface ShadowStatistics {
   errors: number;
   /** Neither equal nor certainly different: the rows kept changing, or replay did not catch up in time. */
   undecided: number;
+}
+
+/** The source as comparisons need it. */
+export interface ComparedSource {
+  query(sql: Sql, params: readonly Value[]): Promise<unknown[]>;
+  /** Highest position of the change log. */
+  head(): number | Promise<number>;
 }
 
 /** Comparisons at a time; further reads are not shadowed. */
@@ -24,7 +30,7 @@ const POLL_MS = 5;
 
 export class ShadowReads {
   readonly statistics: ShadowStatistics = { compared: 0, mismatches: 0, errors: 0, undecided: 0 };
-  readonly #source: Source;
+  readonly #source: ComparedSource;
   readonly #target: Target;
   readonly #alerts: Alerts;
   readonly #timeoutMs: number;
@@ -32,7 +38,7 @@ export class ShadowReads {
   #closed = false;
 
   /** @param timeoutMs for a read of the target */
-  constructor(source: Source, target: Target, alerts: Alerts, timeoutMs: number) {
+  constructor(source: ComparedSource, target: Target, alerts: Alerts, timeoutMs: number) {
     this.#source = source;
     this.#target = target;
     this.#alerts = alerts;
@@ -58,7 +64,7 @@ export class ShadowReads {
 
   async #compare(sql: Sql, params: readonly Value[], answer: unknown[]): Promise<void> {
     const onTarget = (): Promise<unknown[]> => this.#target.adapter.query(sql, params, this.#timeoutMs);
-    const onSource = (): Promise<unknown[]> => this.#source.adapter.query(sql, params);
+    const onSource = (): Promise<unknown[]> => this.#source.query(sql, params);
 
     if (sameRows(sql, answer, await onTarget())) {
       this.statistics.compared += 1;
@@ -69,7 +75,7 @@ export class ShadowReads {
     let confirmed = 0;
     for (let attempt = 0; attempt < ATTEMPTS && !this.#closed; attempt += 1) {
       const before = await onSource();
-      if (!(await this.#caughtUp(this.#source.head()))) break;
+      if (!(await this.#caughtUp(await this.#source.head()))) break;
       const there = await onTarget();
       if (sameRows(sql, before, there)) {
         this.statistics.compared += 1;

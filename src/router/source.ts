@@ -1,30 +1,18 @@
 /** The source as the router uses it: nothing is read from or written to it unless its control row allows it at that moment. */
 import { existsSync } from 'node:fs';
 import type Database from 'better-sqlite3';
-import type { Side } from '../contract.ts';
 import { CONTROL_TABLE, hasControl, openAgain, readControl } from '../databases/sqlite/control.ts';
-import { FENCED } from '../protocol.ts';
+import type { Value, Sql } from '../databases/adapter.ts';
 import { SqliteAdapter, type SqliteAdapterOptions, type WriteHooks } from './adapters/sqlite.ts';
-import type { SourceView } from './route.ts';
+import { NotPrimary } from './not-primary.ts';
+import type { ReadableSource } from './reads.ts';
+import type { Route, SourceView } from './route.ts';
 import { SourceControl, type Look } from './source-control.ts';
+import type { SwitchableSource } from './switchboard.ts';
+import type { Written } from './writes.ts';
 
 /** Schema version of a file that does not exist. */
 const NO_FILE = -1;
-
-/** A database is not, or perhaps no longer, the primary: nothing was done. Recognised by `isFenceRefusal`. */
-export class NotPrimary extends Error {
-  constructor(side: Side) {
-    super(`${FENCED} (by the ${side}'s control row)`);
-  }
-}
-
-/** Where a write ended in the change log, and what its control row said about waiting for the target. */
-export interface Written {
-  /** 0 where nothing was logged: no migration runs, or nothing changed. */
-  position: number;
-  dualWrites: boolean;
-  dualWriteTimeoutMs: number;
-}
 
 /** Admits one write: checks the control row after its BEGIN IMMEDIATE and notes its log position before its COMMIT. */
 export class Admission implements WriteHooks, Written {
@@ -64,7 +52,7 @@ function isAsExpected(look: Look, expectedVersion: number | null): boolean {
   return look.present ? expectedVersion === null : look.version === expectedVersion;
 }
 
-export class Source {
+export class Source implements SwitchableSource, ReadableSource {
   readonly adapter: SqliteAdapter;
   #writerControl: SourceControl | undefined;
   #readerControl: SourceControl | undefined;
@@ -101,11 +89,23 @@ export class Source {
     );
   }
 
-  /**
-   * After a read: what the control row says now, or null where the source has stopped being what the route said. Then
-   * it may have moved before the read.
-   */
-  recheck(expectedVersion: number | null): Look | null {
+  readPercent(route: Route): number | null {
+    const look = this.#recheck(route.sourceVersion);
+    if (look === null) return null;
+    return look.present ? look.readPercent : 0;
+  }
+
+  async read<T>(sql: Sql, params: readonly Value[], route: Route): Promise<{ rows: T[]; inRole: boolean }> {
+    const rows = await this.adapter.query<T>(sql, params);
+    return { rows, inRole: this.#recheck(route.sourceVersion) !== null };
+  }
+
+  query(sql: Sql, params: readonly Value[]): Promise<unknown[]> {
+    return this.adapter.query(sql, params);
+  }
+
+  /** What the control row says now, or null where the source has stopped being what the route said: it may have moved before. */
+  #recheck(expectedVersion: number | null): Look | null {
     const look = this.#look();
     return isAsExpected(look, expectedVersion) && !(look.present && look.moved) ? look : null;
   }

@@ -6,21 +6,30 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CrossfadeError, messageOf } from '../errors.ts';
 import { reasonOf, type Alerts } from './alerts.ts';
 import { decide, type RollForward, type Route, type SourceView, type TargetView } from './route.ts';
-import type { Source } from './source.ts';
 import type { Target } from './target.ts';
+import { unreferenced, type Timer } from './timers.ts';
 
-const FENCE_POLL_MS = 10;
+/** The source as the switchboard needs it. */
+export interface SwitchableSource {
+  /** The control row and what is around it. */
+  view(): SourceView | Promise<SourceView>;
+  /** Takes the primary role back. */
+  openAgain(migration: string, epoch: number): Promise<boolean>;
+}
 
 interface SwitchboardOptions {
-  pollMs: number;
+  /** Null: nobody polls, the route is what the caller keeps of it. */
+  pollMs: number | null;
   fenceTimeoutMs: number;
+  /** How often is looked while nobody accepts writes. */
+  fencePollMs: number;
   onRoute: (route: Route) => void;
 }
 
 export class Switchboard {
   /** Undefined until the first look at both databases. */
   route: Route | undefined;
-  readonly #source: Source;
+  readonly #source: SwitchableSource;
   readonly #target: Target | undefined;
   readonly #alerts: Alerts;
   readonly #options: SwitchboardOptions;
@@ -33,16 +42,21 @@ export class Switchboard {
   #lastError: unknown;
   #rollFailure = '';
   #alertedAt = Number.NEGATIVE_INFINITY;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
   #polling: Promise<void> | undefined;
   #closed = false;
 
-  constructor(source: Source, target: Target | undefined, alerts: Alerts, options: SwitchboardOptions) {
+  constructor(
+    source: SwitchableSource,
+    target: Target | undefined,
+    alerts: Alerts,
+    options: SwitchboardOptions,
+  ) {
     this.#source = source;
     this.#target = target;
     this.#alerts = alerts;
     this.#options = options;
-    this.#schedule();
+    if (options.pollMs !== null) this.#schedule(options.pollMs);
   }
 
   /** The route, looked up if it is not known yet. @throws CrossfadeError where the source cannot be opened */
@@ -61,6 +75,13 @@ export class Switchboard {
     if (route.rollForward === undefined) return route;
     await this.#roll(route.rollForward);
     return this.#lookAtBoth();
+  }
+
+  /** Looks at the source, and at the target as well unless the source's row alone decides who takes writes. */
+  async glance(): Promise<Route> {
+    const source = await this.#source.view();
+    if (source.control !== 'present' || source.row.state === 'moved') return this.refresh();
+    return this.#apply((this.#looks += 1), source, this.#target?.view ?? { control: 'none' });
   }
 
   /**
@@ -82,18 +103,14 @@ export class Switchboard {
     await Promise.allSettled([this.#polling, this.#settling, this.#first]);
   }
 
-  /** One look for all waiting writes, at once or FENCE_POLL_MS after the one before. Never rejects. */
+  /** One look for all waiting writes, at once or `fencePollMs` after the one before. Never rejects. */
   #lookSoon(): Promise<void> {
     this.#settling ??= (async () => {
-      const wait = this.#settledAt + FENCE_POLL_MS - performance.now();
+      const wait = this.#settledAt + this.#options.fencePollMs - performance.now();
       if (wait > 0) await sleep(wait);
       this.#settledAt = performance.now();
       try {
-        // While the source's row says that the source decides, the target has no say in who takes writes.
-        const source = this.#source.view();
-        if (source.control === 'present' && source.row.state !== 'moved') {
-          this.#apply((this.#looks += 1), source, this.#target?.view ?? { control: 'none' });
-        } else await this.refresh();
+        await this.glance();
         this.#lastError = undefined;
       } catch (error) {
         this.#lastError = error;
@@ -108,7 +125,7 @@ export class Switchboard {
     // The source first: a target that opens afterwards is only found later, one that is found open was opened by
     // what the source says now.
     const look = (this.#looks += 1);
-    const source = this.#source.view();
+    const source = await this.#source.view();
     const target: TargetView = this.#target === undefined ? { control: 'none' } : await this.#target.look();
     return this.#apply(look, source, target);
   }
@@ -160,13 +177,14 @@ export class Switchboard {
     return new CrossfadeError('Fenced', message, this.#lastError ?? unreachable);
   }
 
-  #schedule(): void {
-    this.#timer = setTimeout(() => {
-      this.#polling = this.#poll().finally(() => {
-        if (!this.#closed) this.#schedule();
-      });
-    }, this.#options.pollMs);
-    this.#timer.unref();
+  #schedule(pollMs: number): void {
+    this.#timer = unreferenced(
+      setTimeout(() => {
+        this.#polling = this.#poll().finally(() => {
+          if (!this.#closed) this.#schedule(pollMs);
+        });
+      }, pollMs),
+    );
   }
 
   async #poll(): Promise<void> {

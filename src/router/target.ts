@@ -1,9 +1,8 @@
 /** The target as the router uses it: the application's pool, and one connection of the router's own for control. */
 import type pg from 'pg';
-import { describeTarget } from '../databases/postgres/connection.ts';
 import { driverCode } from '../errors.ts';
 import { POSTGRES_SCHEMA, type ControlState } from '../protocol.ts';
-import { createPool, PostgresAdapter } from './adapters/postgres.ts';
+import type { PostgresAdapter } from './adapters/postgres.ts';
 import type { TargetView } from './route.ts';
 
 const CONTROL_TIMEOUT_MS = 5_000;
@@ -23,31 +22,55 @@ interface StateRow {
   finished: number;
 }
 
-export class Target {
-  readonly adapter: PostgresAdapter;
-  readonly where: string;
-  /** What was seen last. */
+/** What was seen last of a target. */
+export class Seen {
   view: TargetView = { control: 'absent' };
-  /** How far replay had come when it was seen last; it never goes back within a migration. */
+  /** How far replay had come; it never goes back within a migration. */
   position = 0;
   /** When `view` was read, performance.now(). */
   seenAt = Number.NEGATIVE_INFINITY;
+}
+
+export class Target {
+  readonly adapter: PostgresAdapter;
+  readonly where: string;
+  readonly #seen: Seen;
   readonly #control: pg.Pool;
   #installed = false;
   #looking: Promise<TargetView> | undefined;
   readonly #onLook: (before: TargetView) => void;
 
-  /** @param onLook called after every look with the view before it, and before anybody who waits for the new one */
-  constructor(url: string, options: { safeIntegers: boolean }, onLook: (before: TargetView) => void) {
-    this.where = describeTarget(url);
-    this.adapter = new PostgresAdapter(url, options);
-    // A pool of one, so that the application's load can delay neither a switch nor a report.
-    this.#control = createPool(url, {
-      max: 1,
-      applicationName: 'crossfade-router-control',
-      queryTimeoutMs: CONTROL_TIMEOUT_MS,
-    });
+  /**
+   * @param control connections for control; its integers arrive as numbers
+   * @param onLook called after every look with the view before it, and before anybody who waits for the new one
+   * @param seen shared by those that look at the same target
+   */
+  constructor(
+    adapter: PostgresAdapter,
+    control: pg.Pool,
+    onLook: (before: TargetView) => void,
+    seen: Seen = new Seen(),
+  ) {
+    this.#seen = seen;
+    this.where = adapter.where;
+    this.adapter = adapter;
+    this.#control = control;
     this.#onLook = onLook;
+  }
+
+  /** What was seen last. */
+  get view(): TargetView {
+    return this.#seen.view;
+  }
+
+  /** How far replay had come when it was seen last. */
+  get position(): number {
+    return this.#seen.position;
+  }
+
+  /** When it was seen last, performance.now(). */
+  get seenAt(): number {
+    return this.#seen.seenAt;
   }
 
   get reachable(): boolean {
@@ -81,20 +104,21 @@ export class Target {
 
   #see(view: TargetView): void {
     const before = this.view;
-    this.view = view;
-    this.seenAt = performance.now();
-    if (view.control === 'present') this.position = view.row.position;
+    const seen = this.#seen;
+    seen.view = view;
+    seen.seenAt = performance.now();
+    if (view.control === 'present') seen.position = view.row.position;
     this.#onLook(before);
   }
 
   async #read(): Promise<TargetView> {
     if (!this.#installed) {
-      const { rows } = await this.#control.query<{ installed: number }>(INSTALLED);
+      const { rows } = await this.#run<{ installed: number }>(INSTALLED);
       if (rows[0]?.installed !== 1) return { control: 'absent' };
       this.#installed = true;
     }
     try {
-      const { rows } = await this.#control.query<StateRow>(STATE);
+      const { rows } = await this.#run<StateRow>(STATE);
       const row = rows[0];
       // The function gives NULLs where the control row or the checkpoint is missing.
       if (row === undefined || row.migration === null) return { control: 'absent' };
@@ -119,12 +143,12 @@ export class Target {
 
   /** Opens the target after the source's row became moved; whoever is first does it. */
   async open(epoch: number, token: string): Promise<void> {
-    await this.#control.query(`SELECT ${POSTGRES_SCHEMA}.open_target($1, $2)`, [String(epoch), token]);
+    await this.#run(`SELECT ${POSTGRES_SCHEMA}.open_target($1, $2)`, [String(epoch), token]);
   }
 
   /** Adds the windows to what the gates read. @throws the driver's errors */
   async report(instance: string, windows: unknown[]): Promise<void> {
-    await this.#control.query(`SELECT ${POSTGRES_SCHEMA}.report_traffic($1, $2::jsonb)`, [
+    await this.#run(`SELECT ${POSTGRES_SCHEMA}.report_traffic($1, $2::jsonb)`, [
       instance,
       JSON.stringify(windows),
     ]);
@@ -138,6 +162,10 @@ export class Target {
 
   async close(): Promise<void> {
     await this.adapter.close();
-    await this.#control.end();
+    if (this.#control !== this.adapter.pool) await this.#control.end();
+  }
+
+  #run<R extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<pg.QueryResult<R>> {
+    return this.#control.query<R>({ text, values, query_timeout: CONTROL_TIMEOUT_MS } as pg.QueryConfig);
   }
 }

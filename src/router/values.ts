@@ -11,7 +11,8 @@ import { ROW_NUMBER_COLUMN } from '../protocol.ts';
 
 const { isUint8Array } = types;
 
-function refuse(value: unknown, index: number): never {
+/** @throws CrossfadeError InvalidInput */
+export function refuse(value: unknown, index: number): never {
   const kind =
     value === undefined ? 'undefined' : value instanceof Date ? 'a Date' : `of type ${typeof value}`;
   throw new CrossfadeError(
@@ -20,7 +21,8 @@ function refuse(value: unknown, index: number): never {
   );
 }
 
-function assertArray(params: readonly Value[]): void {
+/** @throws CrossfadeError InvalidInput */
+export function assertArray(params: readonly Value[]): void {
   if (Array.isArray(params)) return;
   throw new CrossfadeError(
     'InvalidInput',
@@ -119,10 +121,11 @@ export function narrowed(value: bigint): number | bigint {
   return Number.isSafeInteger(number) ? number : value;
 }
 
-const LEAST_INTEGER = -(2n ** 63n);
-const GREATEST_INTEGER = 2n ** 63n - 1n;
+/** SQLite's integers have 64 bits. */
+export const LEAST_INTEGER = -(2n ** 63n);
+export const GREATEST_INTEGER = 2n ** 63n - 1n;
 
-/** SQLite's integers have 64 bits; beyond them it goes on with reals. */
+/** Beyond its integers SQLite goes on with reals. */
 function isSqliteInteger(value: bigint): boolean {
   return value >= LEAST_INTEGER && value <= GREATEST_INTEGER;
 }

@@ -19,6 +19,38 @@ export const OPEN_TOKEN = 'test-token';
 const SQLITE_TABLE = `CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT, n INTEGER)`;
 const POSTGRES_TABLE = `CREATE TABLE items (id bigint PRIMARY KEY, name text, n bigint)`;
 
+/** Fence and capture of the table `items`, one statement each. */
+export const SOURCE_TRIGGERS = [
+  ['INSERT', 'NEW'],
+  ['UPDATE', 'NEW'],
+  ['DELETE', 'OLD'],
+].flatMap(([operation, row]) => [
+  `CREATE TRIGGER _crossfade_fence_${operation} BEFORE ${operation} ON items BEGIN
+     SELECT RAISE(ABORT, 'crossfade: fenced') WHERE ${REFUSES} IS NOT 0;
+   END`,
+  `CREATE TRIGGER _crossfade_capture_${operation} AFTER ${operation} ON items BEGIN
+     INSERT INTO _crossfade_log (t, k0) VALUES (1, ${row}.id);
+   END`,
+]);
+
+/** The target of a migration "test", standing by, with a table `items` that is fenced. */
+export async function startTarget(admin: pg.Client, table: string, position: number): Promise<void> {
+  await admin.query(`${table}; ${CONTROL_SQL}`);
+  await admin.query(
+    `INSERT INTO crossfade.control (id, migration, epoch, state, open_hash, plan) VALUES (1, 'test', 1, 'standby', $1, '{}')`,
+    [createHash('sha256').update(OPEN_TOKEN).digest('hex')],
+  );
+  await admin.query(`
+    INSERT INTO crossfade.checkpoint (id, position, token, head) VALUES (1, ${position}, 0, 0);
+    UPDATE crossfade.lease SET holder = 'applier' WHERE role = 'replay';
+    CREATE TRIGGER _crossfade_fence BEFORE INSERT OR UPDATE OR DELETE ON items
+      FOR EACH STATEMENT EXECUTE FUNCTION crossfade.fence();
+    ALTER TABLE items ENABLE ALWAYS TRIGGER _crossfade_fence;
+    CREATE TRIGGER _crossfade_fence_truncate BEFORE TRUNCATE ON items
+      FOR EACH STATEMENT EXECUTE FUNCTION crossfade.fence();
+    ALTER TABLE items ENABLE ALWAYS TRIGGER _crossfade_fence_truncate`);
+}
+
 export class Pair {
   readonly directory = mkdtempSync(join(tmpdir(), 'crossfade-router-'));
   readonly path = join(this.directory, 'app.db');
@@ -65,33 +97,8 @@ export class Pair {
   async startMigration(position = 0): Promise<void> {
     createControl(this.source, 'test', 1);
     const { source } = this;
-    for (const [operation, row] of [
-      ['INSERT', 'NEW'],
-      ['UPDATE', 'NEW'],
-      ['DELETE', 'OLD'],
-    ]) {
-      source.exec(`
-        CREATE TRIGGER _crossfade_fence_${operation} BEFORE ${operation} ON items BEGIN
-          SELECT RAISE(ABORT, 'crossfade: fenced') WHERE ${REFUSES} IS NOT 0;
-        END;
-        CREATE TRIGGER _crossfade_capture_${operation} AFTER ${operation} ON items BEGIN
-          INSERT INTO _crossfade_log (t, k0) VALUES (1, ${row}.id);
-        END;`);
-    }
-    await this.admin.query(`${POSTGRES_TABLE}; ${CONTROL_SQL}`);
-    await this.admin.query(
-      `INSERT INTO crossfade.control (id, migration, epoch, state, open_hash, plan) VALUES (1, 'test', 1, 'standby', $1, '{}')`,
-      [createHash('sha256').update(OPEN_TOKEN).digest('hex')],
-    );
-    await this.admin.query(`
-      INSERT INTO crossfade.checkpoint (id, position, token, head) VALUES (1, ${position}, 0, 0);
-      UPDATE crossfade.lease SET holder = 'applier' WHERE role = 'replay';
-      CREATE TRIGGER _crossfade_fence BEFORE INSERT OR UPDATE OR DELETE ON items
-        FOR EACH STATEMENT EXECUTE FUNCTION crossfade.fence();
-      ALTER TABLE items ENABLE ALWAYS TRIGGER _crossfade_fence;
-      CREATE TRIGGER _crossfade_fence_truncate BEFORE TRUNCATE ON items
-        FOR EACH STATEMENT EXECUTE FUNCTION crossfade.fence();
-      ALTER TABLE items ENABLE ALWAYS TRIGGER _crossfade_fence_truncate`);
+    for (const trigger of SOURCE_TRIGGERS) source.exec(trigger);
+    await startTarget(this.admin, POSTGRES_TABLE, position);
   }
 
   /** Makes the target equal to the source and moves the checkpoint to the end of the log. */

@@ -15,6 +15,8 @@ import type { HeldMoments } from '../../databases/moment.ts';
 import { readHeldMoments } from '../../databases/postgres/moments.ts';
 import { connectionConfig, describeTarget } from '../../databases/postgres/connection.ts';
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
+import { POSTGRES_SCHEMA } from '../../protocol.ts';
+import { NotPrimary } from '../not-primary.ts';
 import { postgresReadingText, postgresText } from '../placeholders.ts';
 import { asSqlite, postgresParams, resultTypes } from '../values.ts';
 import { Doom } from './doomed.ts';
@@ -25,7 +27,7 @@ export interface PostgresAdapterOptions {
   safeIntegers?: boolean;
   /** Connections at most; default 20. */
   max?: number;
-  /** An unused connection is closed after this; default 30000. */
+  /** An unused connection is closed after this; default 30000, 0 never. */
   idleTimeoutMs?: number;
   /** How long an operation waits for a connection, new or from the pool; default 2000. */
   connectTimeoutMs?: number;
@@ -35,6 +37,14 @@ export interface PostgresAdapterOptions {
 
 /** Called inside a transaction after its callback and before its commit; what it throws rolls it back. */
 export type BeforeCommit = (run: (text: string) => Promise<Record<string, unknown>[]>) => Promise<void>;
+
+const STATE = `SELECT state FROM ${POSTGRES_SCHEMA}.router_state()`;
+
+/** A transaction that only read is checked at its end: what it read was read on the primary. @throws NotPrimary */
+export const stillPrimary: BeforeCommit = async (run) => {
+  const [row] = await run(STATE);
+  if (row?.['state'] !== 'open' && row?.['state'] !== 'fencing') throw new NotPrimary('target');
+};
 
 /** What the conversions of values and the durability of a commit rest on, whatever the role's settings are. */
 const SESSION = `SET DateStyle = 'ISO, YMD'; SET bytea_output = 'hex'; SET extra_float_digits = 1;
@@ -55,14 +65,15 @@ export class PostgresAdapter implements DatabaseAdapter {
     concurrentWriters: true,
   };
   readonly pool: pg.Pool;
-  readonly #where: string;
+  /** Host and database, for messages. */
+  readonly where: string;
   readonly #safeIntegers: boolean;
   /** By connection: one that is older than a table of dates has ended before the table is read, idle as it was. */
   readonly #moments = new WeakMap<pg.ClientBase, HeldMoments>();
 
   /** Connects with the first statement. @throws CrossfadeError BadConnection for a bad URL */
   constructor(url: string, options: PostgresAdapterOptions = {}) {
-    this.#where = describeTarget(url);
+    this.where = describeTarget(url);
     this.#safeIntegers = options.safeIntegers ?? false;
     this.pool = createPool(url, options, async (client) => {
       this.#moments.set(client, await readHeldMoments(client, options.connectTimeoutMs ?? CONNECT_MS));
@@ -90,7 +101,7 @@ export class PostgresAdapter implements DatabaseAdapter {
         return written<T>(this.#decoded(client, await client.query({ ...EXTENDED, text, values })));
       } catch (error) {
         if (!isOutcomeUnknown(error)) throw error;
-        throw isNotSent(error) ? connectError(this.#where, error) : this.#outcomeUnknown('write', error);
+        throw isNotSent(error) ? connectError(this.where, error) : this.#outcomeUnknown('write', error);
       }
     });
   }
@@ -189,7 +200,7 @@ export class PostgresAdapter implements DatabaseAdapter {
     if (command !== 'COMMIT') {
       throw new CrossfadeError(
         'TargetRefused',
-        `${this.#where} rolled the transaction back at its COMMIT: nothing of it was applied`,
+        `${this.where} rolled the transaction back at its COMMIT: nothing of it was applied`,
       );
     }
   }
@@ -198,7 +209,7 @@ export class PostgresAdapter implements DatabaseAdapter {
     try {
       return await this.pool.connect();
     } catch (error) {
-      throw connectError(this.#where, error);
+      throw connectError(this.where, error);
     }
   }
 
@@ -219,7 +230,7 @@ export class PostgresAdapter implements DatabaseAdapter {
   #lost(error: unknown): CrossfadeError {
     return new CrossfadeError(
       'TargetUnreachable',
-      `the connection to ${this.#where} was lost inside a transaction: nothing of it was applied`,
+      `the connection to ${this.where} was lost inside a transaction: nothing of it was applied`,
       error,
     );
   }
@@ -227,7 +238,7 @@ export class PostgresAdapter implements DatabaseAdapter {
   #outcomeUnknown(what: string, error: unknown): CrossfadeError {
     return new CrossfadeError(
       'OutcomeUnknown',
-      `the connection to ${this.#where} was lost during the ${what}: it may or may not have been applied, so it was ` +
+      `the connection to ${this.where} was lost during the ${what}: it may or may not have been applied, so it was ` +
         'not sent again. Read the rows it should have changed before repeating it',
       error,
     );
@@ -240,7 +251,7 @@ export class PostgresAdapter implements DatabaseAdapter {
  */
 export function createPool(
   url: string,
-  options: PostgresAdapterOptions & { queryTimeoutMs?: number },
+  options: PostgresAdapterOptions,
   prepare?: (client: pg.ClientBase) => Promise<void>,
 ): pg.Pool {
   const config: pg.PoolConfig & { onConnect: (client: pg.ClientBase) => Promise<void> } = {
@@ -252,7 +263,6 @@ export function createPool(
     allowExitOnIdle: true,
     keepAlive: true,
     types: resultTypes(options.safeIntegers ?? false),
-    ...(options.queryTimeoutMs === undefined ? {} : { query_timeout: options.queryTimeoutMs }),
     onConnect: async (client) => {
       // Without a listener a connection that breaks between two statements of a transaction would end the process;
       // the next statement reports it.
