@@ -57,9 +57,15 @@ export class ShadowReads {
     this.#running.add(work);
   }
 
+  /** Waits for the comparisons that are running. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#running);
+  }
+
+  /** Ends them early. */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all(this.#running);
+    await this.idle();
   }
 
   async #compare(sql: Sql, params: readonly Value[], answer: unknown[]): Promise<void> {

@@ -233,11 +233,11 @@ export class DatabaseConnection {
     };
   }
 
-  /** Ends the connections, which otherwise end with the request: `ctx.waitUntil(db.close())` after the last statement. */
+  /** Waits for comparisons and ends the connections, which otherwise end with the request: `ctx.waitUntil(db.close())` after the last statement. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#switchboard.close();
-    await this.#shadow?.close();
+    await this.#shadow?.idle();
     await this.#reporter?.close();
     await this.#target?.close();
   }

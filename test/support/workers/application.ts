@@ -17,8 +17,8 @@ import { revived, toJson } from './json.ts';
 export interface Step extends ReadOptions {
   do: 'query' | 'write' | 'batch' | 'transaction' | 'primary';
   sql?: string;
-  params?: Value[];
-  operations?: Operation[];
+  params?: readonly Value[];
+  operations?: readonly Operation[];
 }
 
 export interface Body {
@@ -42,6 +42,9 @@ export interface Answer {
   batches: number;
 }
 
+/** Of all requests: some come after their response. */
+const alerts: Alert[] = [];
+
 interface Env {
   DB: D1Database;
   TARGET: string;
@@ -50,7 +53,6 @@ interface Env {
 export default {
   async fetch(request: Request, env: Env, ctx: WorkerContext): Promise<Response> {
     const body = revived(await request.text()) as Body;
-    const alerts: Alert[] = [];
     const { source, counted } = watched(env.DB, body.d1Fails);
     const db = new DatabaseConnection({
       source,
@@ -77,7 +79,7 @@ export default {
       results,
       ...(session === undefined ? {} : { session }),
       stats: db.stats(),
-      alerts,
+      alerts: alerts.splice(0),
       batches: counted.batches,
     };
     return new Response(toJson(answer));

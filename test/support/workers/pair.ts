@@ -3,6 +3,8 @@ import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { Miniflare } from 'miniflare';
 import pg from 'pg';
+import type { D1PreparedStatement } from '../../../src/workers/d1.ts';
+import { D1Source } from '../../../src/workers/source.ts';
 import { createControl } from '../../../src/databases/sqlite/control.ts';
 import { createTestDatabase, type TestDatabase } from '../postgres.ts';
 import { OPEN_TOKEN, Proxy, SOURCE_TRIGGERS, startTarget } from '../router.ts';
@@ -77,6 +79,15 @@ export class WorkersPair {
     const db = await this.#server.getD1Database('DB', 'one');
     const results = await db.batch(statements.map((sql) => db.prepare(sql)));
     return results.at(-1)!.results as Record<string, unknown>[];
+  }
+
+  /** The router's way to D1, without a Worker. */
+  async source(): Promise<D1Source> {
+    const db = await this.#server.getD1Database('DB', 'one');
+    return new D1Source({
+      prepare: (sql) => db.prepare(sql) as D1PreparedStatement,
+      batch: (statements) => db.batch(statements as never),
+    });
   }
 
   /** Both control rows, fences, capture; the target standing by. */
