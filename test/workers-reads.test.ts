@@ -1,3 +1,4 @@
+import { assertSettings } from '../src/workers/settings.ts';
 import { WorkersPair } from './support/workers/pair.ts';
 
 let pair: WorkersPair;
@@ -122,10 +123,31 @@ it('reports what it has served to the gates', async () => {
   expect(rows).toEqual([{ instance: expect.stringMatching(/^workers:/) }]);
 });
 
-it('asks D1 once for a read or a write while its route is fresh', async () => {
-  await pair.run(read());
-  const { batches } = await pair.send({ steps: [read(), rename('x')], options: { cacheMs: 60_000 } });
+it('asks D1 once, and PostgreSQL not at all, while its route is fresh and no report is due', async () => {
+  await pair.send({ steps: [read()], closed: true });
+  const { accepted } = pair.proxy;
+  expect(accepted).toBeGreaterThan(0);
+  const options = { cacheMs: 60_000, reportMs: 60_000 };
+  const { batches } = await pair.send({ steps: [read(), rename('x')], options, closed: true });
   expect(batches).toBe(2);
+  expect(pair.proxy.accepted).toBe(accepted);
+});
+
+it('knows a PostgreSQL that it is looking at when it is closed', async () => {
+  await pair.control('read_percent = 100');
+  await pair.run(read());
+  // The look in the background has not begun when close() is called.
+  await pair.send({ steps: [rename('x', 'k')], options: NEW, closed: true });
+  const { stats } = await pair.send({ steps: [read('another')], options: { cacheMs: 60_000 } });
+  expect(stats.reads.target).toMatchObject({ fallbacks: 0 });
+});
+
+it('refuses a way to PostgreSQL that does not keep the settings of a session', async () => {
+  await assertSettings(pair.admin);
+  await pair.admin.query(`SET TimeZone = 'America/New_York'; SET synchronous_commit = off`);
+  await expect(assertSettings(pair.admin)).rejects.toThrow(
+    /ALTER ROLE "postgres" SET TimeZone = 'UTC'; ALTER ROLE "postgres" SET synchronous_commit = on$/,
+  );
 });
 
 it('tells what shadow reads find', async () => {

@@ -96,6 +96,8 @@ export class Target {
     try {
       view = await this.#read();
     } catch (error) {
+      // A look that close() came before says nothing of the target.
+      if (this.#control.ending) return this.view;
       view = { control: 'unreachable', error };
     }
     this.#see(view);

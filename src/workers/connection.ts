@@ -20,6 +20,7 @@ import { consoleLog } from './console-log.ts';
 import type { D1Database, WorkerContext } from './d1.ts';
 import { isolateOf, type Isolate } from './isolate.ts';
 import { Session } from './session.ts';
+import { assertSettings } from './settings.ts';
 import { D1Source } from './source.ts';
 
 export interface DatabaseConnectionOptions {
@@ -82,6 +83,8 @@ export class DatabaseConnection {
   readonly #reads: Reads;
   readonly #writes: Writes;
   readonly #ctx: WorkerContext;
+  /** What goes on after the response; never rejects. */
+  readonly #background = new Set<Promise<unknown>>();
   readonly #cacheMs: number;
   readonly #reportMs: number;
   #closed = false;
@@ -106,6 +109,11 @@ export class DatabaseConnection {
         max: options.maxConnections ?? 5,
         // A timer would not outlive the request, and neither do the connections.
         idleTimeoutMs: 0,
+        onConnect: async (client) => {
+          if (isolate.settingsKept) return;
+          await assertSettings(client);
+          isolate.settingsKept = true;
+        },
       });
       const target = new Target(
         adapter,
@@ -238,7 +246,7 @@ export class DatabaseConnection {
     this.#closed = true;
     await this.#switchboard.close();
     await this.#shadow?.idle();
-    await this.#reporter?.close();
+    await Promise.all(this.#background);
     await this.#target?.close();
   }
 
@@ -289,7 +297,7 @@ export class DatabaseConnection {
     if (performance.now() - Math.max(target.seenAt, isolate.lookedAt) > this.#cacheMs) {
       isolate.lookedAt = performance.now();
       // The route rests on the source alone here: a target that does not answer must not hold up the request.
-      this.#ctx.waitUntil(target.look());
+      this.#inBackground(target.look());
     }
     return route;
   }
@@ -300,16 +308,22 @@ export class DatabaseConnection {
       return await work();
     } finally {
       if (performance.now() - this.#isolate.unreported.begunAt > this.#reportMs && !this.#closed) {
-        if (this.#reporter !== undefined) this.#ctx.waitUntil(this.#reporter.flush());
+        if (this.#reporter !== undefined) this.#inBackground(this.#reporter.flush());
       }
     }
+  }
+
+  #inBackground(work: Promise<unknown>): void {
+    this.#background.add(work);
+    this.#ctx.waitUntil(work);
   }
 
   #notAcknowledged(writes: number, waited: boolean): void {
     this.#isolate.statistics.dualWriteFailures(writes);
     // Later writes do not wait until replay has passed: somebody has to look.
-    if (!waited) this.#ctx.waitUntil(this.#target?.look() ?? Promise.resolve());
-    else {
+    if (!waited) {
+      if (this.#target !== undefined) this.#inBackground(this.#target.look());
+    } else {
       this.#alerts.raise(
         'dual_write_failure',
         `${writes} write${writes === 1 ? ' was' : 's were'} acknowledged before the target had ${writes === 1 ? 'it' : 'them'}: ` +

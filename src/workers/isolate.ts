@@ -16,6 +16,8 @@ export class Isolate {
   routeAt = Number.NEGATIVE_INFINITY;
   /** When the target was last looked at in the background, performance.now(). */
   lookedAt = Number.NEGATIVE_INFINITY;
+  /** Has the way to the target been seen to keep a session's settings? */
+  settingsKept = false;
   readonly seen = new Seen();
   readonly ownWrites = new OwnWrites();
   readonly lateness: Lateness = {};

@@ -171,6 +171,8 @@ export class Proxy {
   /** Ends a connection instead of delivering the reply to a statement that matches. */
   loseRepliesTo: RegExp | undefined;
   down = false;
+  /** Connections that came. */
+  accepted = 0;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
@@ -192,6 +194,7 @@ export class Proxy {
   }
 
   #accept(client: Socket, host: string, port: number): void {
+    this.accepted += 1;
     if (this.down) {
       client.destroy();
       return;

@@ -33,6 +33,8 @@ export interface PostgresAdapterOptions {
   connectTimeoutMs?: number;
   /** Shown in pg_stat_activity; default `crossfade-router`. */
   applicationName?: string;
+  /** What else a new connection needs before it is used; what it throws ends the connection. */
+  onConnect?: (client: pg.ClientBase) => Promise<void>;
 }
 
 /** Called inside a transaction after its callback and before its commit; what it throws rolls it back. */
@@ -269,6 +271,7 @@ export function createPool(
       client.on('error', () => undefined);
       await client.query({ ...limit(options.connectTimeoutMs ?? CONNECT_MS), text: SESSION });
       await prepare?.(client);
+      await options.onConnect?.(client);
     },
   };
   const pool = new pg.Pool(config);

@@ -27,6 +27,8 @@ export interface Body {
   options?: Partial<
     Pick<DatabaseConnectionOptions, 'cacheMs' | 'fenceTimeoutMs' | 'session' | 'shadowReads' | 'reportMs'>
   >;
+  /** Answers when everything that goes on after a response is done. */
+  closed?: boolean;
   /** Without the target. */
   alone?: boolean;
   /** What happens to the batch of D1 with this number, from 0. */
@@ -74,7 +76,8 @@ export default {
     if (body.together === true) results.push(...(await Promise.all(body.steps.map(run))));
     else for (const step of body.steps) results.push(await run(step));
     const session = db.session();
-    ctx.waitUntil(db.close());
+    if (body.closed === true) await db.close();
+    else ctx.waitUntil(db.close());
     const answer: Answer = {
       results,
       ...(session === undefined ? {} : { session }),
