@@ -5,7 +5,7 @@ import pg from 'pg';
 import { DEFAULT_INPUT } from '../src/contract.ts';
 import { readControl as readTargetControl } from '../src/databases/postgres/control.ts';
 import { openSource } from '../src/databases/sqlite/connection.ts';
-import { CONTROL_TABLE, holdLease, openAgain, readControl } from '../src/databases/sqlite/control.ts';
+import { CONTROL_TABLE, holdLease, openAgainDurably, readControl } from '../src/databases/sqlite/control.ts';
 import { finishMigration } from '../src/engine/finish.ts';
 import { ReverseReplayer } from '../src/engine/reverse.ts';
 import { moveWritesBack } from '../src/engine/rollback.ts';
@@ -386,8 +386,8 @@ describe('moving the writes back', () => {
       reason: expect.stringContaining('moved back to the source before'),
     });
     const db = openSource(migration.endpoints.sourcePath, 'write');
-    expect(openAgain(db, migration.name, 3)).toBe(true);
-    expect(openAgain(db, migration.name, 4)).toBe(false);
+    expect(openAgainDurably(db, migration.name, 3)).toBe(true);
+    expect(openAgainDurably(db, migration.name, 4)).toBe(false);
     db.close();
     migration.app.exec(`UPDATE t SET v = 'goes on' WHERE id = 2`);
     expect(readControl(migration.app)).toMatchObject({ state: 'open', epoch: 3 });

@@ -1,5 +1,5 @@
 import { CrossfadeError } from '../src/errors.ts';
-import { openAgain } from '../src/databases/sqlite/control.ts';
+import { openAgainDurably } from '../src/databases/sqlite/control.ts';
 import { OPEN_TOKEN, Pair, until } from './support/router.ts';
 
 let pair: Pair;
@@ -222,7 +222,7 @@ describe('reads of a source that moved', () => {
     const db = pair.router();
     expect(await db.query('SELECT n FROM items')).toEqual([{ n: 1 }]);
     await pair.targetControl(`state = 'moved', epoch = 3`);
-    openAgain(pair.source, 'test', 3);
+    openAgainDurably(pair.source, 'test', 3);
     pair.source.exec('UPDATE items SET n = 60');
     expect(await db.query('SELECT n FROM items', [], { primary: true })).toEqual([{ n: 60 }]);
   });
@@ -232,7 +232,7 @@ describe('reads of a source that moved', () => {
     const db = pair.router();
     await db.query('SELECT 1');
     await pair.targetControl(`state = 'moved', epoch = 3`);
-    openAgain(pair.source, 'test', 3);
+    openAgainDurably(pair.source, 'test', 3);
     pair.source.exec('UPDATE items SET n = 60');
     expect(await db.transaction((tx) => tx.query('SELECT n FROM items'))).toEqual([{ n: 60 }]);
   });
@@ -280,12 +280,12 @@ describe('the rollback', () => {
   });
 
   it('opens the source once, and only for the epoch that follows', () => {
-    expect(openAgain(pair.source, 'test', 4)).toBe(false);
-    expect(openAgain(pair.source, 'test', 2)).toBe(false);
+    expect(openAgainDurably(pair.source, 'test', 4)).toBe(false);
+    expect(openAgainDurably(pair.source, 'test', 2)).toBe(false);
     // Epochs recur: a process that slept through the end of one migration may not open what the next has moved.
-    expect(openAgain(pair.source, 'the one before', 3)).toBe(false);
-    expect(openAgain(pair.source, 'test', 3)).toBe(true);
-    expect(openAgain(pair.source, 'test', 3)).toBe(true);
+    expect(openAgainDurably(pair.source, 'the one before', 3)).toBe(false);
+    expect(openAgainDurably(pair.source, 'test', 3)).toBe(true);
+    expect(openAgainDurably(pair.source, 'test', 3)).toBe(true);
     expect(pair.source.prepare(`SELECT count(*) FROM sqlite_master WHERE name = 'app'`).pluck().get()).toBe(
       1,
     );

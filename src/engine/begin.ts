@@ -106,15 +106,14 @@ export async function beginMigration(endpoints: Endpoints, migration: string, pl
   const db = openSource(endpoints.sourcePath, 'write');
   try {
     // The source first: the target's checkpoint names the log's first row.
-    const head = await writeTransaction(db, () => {
+    await writeTransaction(db, () => {
       // Looked at again, because two may have found it free at the same time.
       const control = readSourceControl(db);
       if (control === null) createControl(db, migration, keyColumns);
       else if (control.migration !== migration) throw sourceTaken(endpoints.sourcePath, control);
-      return logHead(db);
     });
     try {
-      await createTargetControl(endpoints, migration, plan, head);
+      await createTargetControl(endpoints, migration, plan, logHead(db));
     } catch (error) {
       await writeTransaction(db, () => undoBegin(db, migration));
       throw error;

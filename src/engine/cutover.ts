@@ -17,6 +17,7 @@ import { dropCapture, dropFence, installFence, suspendTriggers } from '../databa
 import { openSource } from '../databases/sqlite/connection.ts';
 import { CONTROL_TABLE, holdLease, LEASE_TABLE, NOW_MS, takeLease } from '../databases/sqlite/control.ts';
 import { logHead } from '../databases/sqlite/log.ts';
+import { refreshed } from '../databases/sqlite/origin.ts';
 import { sqliteSequences } from '../databases/sqlite/sequences.ts';
 import { writeTransaction } from '../databases/sqlite/transaction.ts';
 import { proveWal } from '../databases/sqlite/wal-file.ts';
@@ -134,6 +135,7 @@ class Cutover {
       );
       await this.commit(deadline - performance.now());
     } catch (error) {
+      await refreshed(this.db);
       const moved = readRow(this.db, this.options.maxPauseMs);
       // The commit's reply may be lost; the row tells what happened.
       if (moved.state !== 'moved' || moved.open_token !== this.token) {

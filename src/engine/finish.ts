@@ -10,6 +10,7 @@ import { removeTriggersSql } from '../databases/postgres/triggers.ts';
 import { removeAll } from '../databases/sqlite/capture.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import {
+  BATCH_TABLE,
   hasControl,
   holdOrTakeLease,
   LEASE_TABLE,
@@ -133,7 +134,7 @@ async function leaveSource(
         return;
       }
       resumeTriggers(db);
-      for (const table of [LOG_TABLE, SUSPENDED_TABLE, NUMBERING_TABLE, LEASE_TABLE])
+      for (const table of [LOG_TABLE, SUSPENDED_TABLE, NUMBERING_TABLE, LEASE_TABLE, BATCH_TABLE])
         db.exec(`DROP TABLE IF EXISTS ${table}`);
     });
   } finally {

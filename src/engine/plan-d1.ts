@@ -4,35 +4,40 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Plan } from '../contract.ts';
 import type { D1Source } from '../databases/d1/address.ts';
-import { D1Client, REQUESTS_PER_WINDOW, WINDOW_MS } from '../databases/d1/client.ts';
-import { makeMirror, type MirrorProgress } from '../databases/d1/mirror.ts';
+import { REQUESTS_PER_WINDOW, WINDOW_MS, type D1Client } from '../databases/d1/client.ts';
+import type { FillProgress } from '../databases/d1/fill.ts';
+import { openD1 } from '../databases/d1/open.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { checkTarget } from './begin.ts';
 import { planMigration, type PlanChoices } from './plan.ts';
 
 /**
  * Reads every row of the database once, by requests that change nothing, and plans.
- * @throws CrossfadeError MigrationExists, TargetNotEmpty, TargetRefused; as `makeMirror` and `planMigration`
+ * @throws CrossfadeError MigrationExists, TargetNotEmpty, TargetRefused; as `openD1`, `LiveD1.ready` and `planMigration`
  */
 export async function planD1(
-  { address, access }: D1Source,
+  source: D1Source,
   targetUrl: string,
   choices: PlanChoices,
-  onProgress?: (progress: MirrorProgress) => void,
+  onProgress?: (progress: FillProgress) => void,
 ): Promise<Plan> {
   await checkTarget(targetUrl, '');
-  const client = await D1Client.open(address, access);
   const folder = await mkdtemp(join(tmpdir(), 'crossfade-d1-'));
   try {
     const path = join(folder, 'mirror.db');
-    await makeMirror(client, path, onProgress);
-    const db = openSource(path, 'read');
+    const { live, client, close } = await openD1(source, path);
     try {
-      const plan = await planMigration(db, choices);
-      plan.notices.push(requestNotice(client));
-      return plan;
+      await live.ready(onProgress);
+      const db = openSource(path, 'read');
+      try {
+        const plan = await planMigration(db, choices);
+        plan.notices.push(requestNotice(client));
+        return plan;
+      } finally {
+        db.close();
+      }
     } finally {
-      db.close();
+      close();
     }
   } finally {
     await rm(folder, { recursive: true, force: true });

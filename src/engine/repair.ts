@@ -77,9 +77,9 @@ export class Repairer {
   }
 
   /** @returns null where the source is not open */
-  private logOnSource(table: TablePlan, keys: KeyValue[][]): Promise<Moment | null> {
-    return writeTransaction(this.writer, () => {
-      if (readControl(this.writer)?.state !== 'open') return null;
+  private async logOnSource(table: TablePlan, keys: KeyValue[][]): Promise<Moment | null> {
+    const logged = await writeTransaction(this.writer, () => {
+      if (readControl(this.writer)?.state !== 'open') return false;
       if (!hasLog(this.writer)) {
         throw new CrossfadeError(
           'NoMigration',
@@ -87,8 +87,9 @@ export class Repairer {
         );
       }
       logKeys(this.writer, table, keys);
-      return { position: endOfLog(this.writer) };
+      return true;
     });
+    return logged ? { position: endOfLog(this.writer) } : null;
   }
 
   /** @returns null where the target is not open */

@@ -15,6 +15,7 @@ import { nameOnTarget, targetTable } from '../databases/postgres/names.ts';
 import { FENCE_LOCK_KEY, type SourceControlRow } from '../protocol.ts';
 import { schemaFingerprint } from '../databases/sqlite/fingerprint.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
+import { refreshed } from '../databases/sqlite/origin.ts';
 import {
   holdLease,
   openAgain,
@@ -22,7 +23,7 @@ import {
   readControl as readSourceControl,
   takeLease,
 } from '../databases/sqlite/control.ts';
-import { retryBusy, writeTransaction } from '../databases/sqlite/transaction.ts';
+import { writeTransaction } from '../databases/sqlite/transaction.ts';
 import { backupPathOf } from './backup.ts';
 import { liftFence as liftSourceFence, rollForward } from './cutover.ts';
 import type { Endpoints } from './endpoints.ts';
@@ -291,12 +292,13 @@ async function liftFence(endpoints: Endpoints, epoch: number, token: string): Pr
 async function openSourceAgain({ endpoints, lease }: WritesBackOptions, epoch: number): Promise<void> {
   const db = openSource(endpoints.sourcePath, 'write');
   try {
+    await refreshed(db);
     const row = readSourceControl(db);
     // No row: an earlier attempt opened the source and has already removed everything of ours.
     if (row === null) return;
     proveMigration(lease, row.migration, `source ${db.name}`);
     if (row.state !== 'moved' && row.epoch >= epoch) return;
-    if (!(await retryBusy(db, () => openAgain(db, row.migration, epoch)))) {
+    if (!(await writeTransaction(db, () => openAgain(db, row.migration, epoch)))) {
       throw new CrossfadeError(
         'OutcomeUnknown',
         `source ${db.name} does not open with epoch ${epoch}; its control row was changed`,

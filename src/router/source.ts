@@ -1,7 +1,7 @@
 /** The source as the router uses it: nothing is read from or written to it unless its control row allows it at that moment. */
 import { existsSync } from 'node:fs';
 import type Database from 'better-sqlite3';
-import { CONTROL_TABLE, hasControl, openAgain, readControl } from '../databases/sqlite/control.ts';
+import { CONTROL_TABLE, hasControl, openAgainDurably, readControl } from '../databases/sqlite/control.ts';
 import type { Value, Sql } from '../databases/adapter.ts';
 import { SqliteAdapter, type SqliteAdapterOptions, type WriteHooks } from './adapters/sqlite.ts';
 import { NotPrimary } from './not-primary.ts';
@@ -126,6 +126,6 @@ export class Source implements SwitchableSource, ReadableSource {
   }
 
   openAgain(migration: string, epoch: number): Promise<boolean> {
-    return this.adapter.exclusive((db) => openAgain(db, migration, epoch));
+    return this.adapter.exclusive((db) => openAgainDurably(db, migration, epoch));
   }
 }

@@ -2,13 +2,19 @@
  * One D1 database through Cloudflare's REST API
  * (https://developers.cloudflare.com/api/resources/d1/subresources/database/methods/raw/).
  */
-import ky, { HTTPError, TimeoutError, type KyInstance } from 'ky';
+import ky, { HTTPError, TimeoutError, type KyInstance, type Options } from 'ky';
 import pThrottle from 'p-throttle';
 import { CrossfadeError, messageOf } from '../../errors.ts';
 import type { D1Access, D1Address } from './address.ts';
 
 /** A value as the JSON of an answer holds it: integers beyond 2^53 are rounded there, so `cells.ts` asks for text. */
 export type JsonCell = null | number | string;
+
+/** `params` are texts: D1's REST API knows no other. */
+export interface Statement {
+  sql: string;
+  params?: string[];
+}
 
 export interface Answer {
   columns: string[];
@@ -26,6 +32,14 @@ export class D1Error extends Error {
   }
 }
 
+/** A batch that may have been done or not: its reply was lost, or is late. */
+export class UnknownOutcome extends Error {
+  constructor(cause: unknown) {
+    super(`the outcome of a batch is not known: ${messageOf(cause)}`, { cause });
+    this.name = 'UnknownOutcome';
+  }
+}
+
 /** 1,200 requests in five minutes for all that a token does (https://developers.cloudflare.com/fundamentals/api/reference/limits/): some are left to others. */
 export const REQUESTS_PER_WINDOW = 1_100;
 export const WINDOW_MS = 300_000;
@@ -34,6 +48,14 @@ export const WINDOW_MS = 300_000;
 const CALL_TIMEOUT_MS = 90_000;
 const ATTEMPTS = 8;
 const BACKOFF_LIMIT_MS = 30_000;
+
+/** What may have been done is not sent again: only Cloudflare's own refusal says that it was not. */
+const ONCE: Options = {
+  retry: {
+    shouldRetry: ({ error }) =>
+      error instanceof HTTPError && error.response.status === 429 ? undefined : false,
+  },
+};
 
 interface Envelope<T> {
   success: boolean;
@@ -133,11 +155,36 @@ export class D1Client {
     return results.map(({ results: answer }) => answer);
   }
 
-  private async call<T>(method: 'get' | 'post', path: string, body?: object): Promise<T> {
+  /**
+   * Runs statements as one atomic batch. Sent again only where Cloudflare says that it was not looked at (429).
+   * @throws D1Error where a statement failed, and nothing was done; UnknownOutcome; CrossfadeError SourceMissing, SourceDenied
+   */
+  async change(statements: Statement[]): Promise<Answer[]> {
+    const results = await this.call<{ results: Answer }[]>(
+      'post',
+      `${this.address.database}/raw`,
+      { batch: statements },
+      ONCE,
+    );
+    return results.map(({ results: answer }) => answer);
+  }
+
+  private async call<T>(
+    method: 'get' | 'post',
+    path: string,
+    body?: object,
+    options: Options = {},
+  ): Promise<T> {
     let envelope: Envelope<T>;
     try {
-      envelope = await this.http[method](path, body === undefined ? {} : { json: body }).json<Envelope<T>>();
+      envelope = await this.http[method](path, {
+        ...options,
+        ...(body === undefined ? {} : { json: body }),
+      }).json<Envelope<T>>();
     } catch (error) {
+      const known =
+        error instanceof HTTPError && error.response.status < 500 && error.response.status !== 408;
+      if (options === ONCE && !known) throw new UnknownOutcome(error);
       throw await this.errorOf(error);
     }
     if (!envelope.success || envelope.result === undefined) throw this.refusal(200, envelope);

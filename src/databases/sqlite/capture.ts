@@ -13,6 +13,7 @@ import { SQLITE_PREFIX } from '../../protocol.ts';
 import { asciiLower, literal, quoted } from '../identifiers.ts';
 import { affinityOf } from './affinity.ts';
 import {
+  BATCH_TABLE,
   CONTROL_TABLE,
   LEASE_TABLE,
   LOG_TABLE,
@@ -21,6 +22,7 @@ import {
   SUSPENDED_TABLE,
 } from './control.ts';
 import { installNumbering, NUMBERING_TABLE } from './numbering.ts';
+import { masterOf } from './origin.ts';
 import { rowidOf } from './rowid.ts';
 import { generatedColumnsOf, uniqueIndexesOf, type UniqueIndex } from './schema.ts';
 
@@ -325,7 +327,7 @@ export function suspendTriggers(db: Database.Database, tables: TablePlan[]): voi
   const names = new Set(tables.map((table) => asciiLower(table.name)));
   const triggers = db
     .prepare(
-      `SELECT name, sql, tbl_name FROM sqlite_master WHERE type = 'trigger' AND name NOT LIKE ? ESCAPE '\\'`,
+      `SELECT name, sql, tbl_name FROM ${masterOf(db)} WHERE type = 'trigger' AND name NOT LIKE ? ESCAPE '\\'`,
     )
     .all(ourPattern()) as (Trigger & { tbl_name: string })[];
   for (const trigger of triggers) {
@@ -342,7 +344,14 @@ export function suspendTriggers(db: Database.Database, tables: TablePlan[]): voi
 export function removeAll(db: Database.Database): void {
   resumeTriggers(db);
   dropTriggers(db, ourTriggers(db));
-  for (const table of [LOG_TABLE, SUSPENDED_TABLE, NUMBERING_TABLE, LEASE_TABLE, CONTROL_TABLE]) {
+  for (const table of [
+    LOG_TABLE,
+    SUSPENDED_TABLE,
+    NUMBERING_TABLE,
+    LEASE_TABLE,
+    BATCH_TABLE,
+    CONTROL_TABLE,
+  ]) {
     db.exec(`DROP TABLE IF EXISTS ${table}`);
   }
 }
@@ -351,7 +360,7 @@ export function removeAll(db: Database.Database): void {
 export function ourTriggers(db: Database.Database): (Trigger & { table: string; rowid: number })[] {
   return db
     .prepare(
-      `SELECT name, sql, tbl_name AS "table", rowid FROM sqlite_master
+      `SELECT name, sql, tbl_name AS "table", rowid FROM ${masterOf(db)}
         WHERE type = 'trigger' AND name LIKE ? ESCAPE '\\' ORDER BY name`,
     )
     .all(ourPattern()) as (Trigger & { table: string; rowid: number })[];
@@ -367,7 +376,7 @@ export function captureFault(db: Database.Database, tables: TablePlan[]): string
     const uniques = uniquenessOf(db, table.name);
     const newest = db
       .prepare(
-        `SELECT max(rowid) AS rowid FROM sqlite_master
+        `SELECT max(rowid) AS rowid FROM ${masterOf(db)}
           WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND name NOT LIKE ? ESCAPE '\\'`,
       )
       .get(table.name, ourPattern()) as { rowid: number | null };

@@ -3,6 +3,7 @@ import { existsSync, statSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { CrossfadeError, driverCode, messageOf } from '../../errors.ts';
 import { defineFunctions } from './encode.ts';
+import { originOf } from './origin.ts';
 import { proveWal, registered } from './wal-file.ts';
 
 /** How long a synchronous call may wait for SQLite's write lock; it blocks the event loop, so callers retry instead. */
@@ -37,6 +38,7 @@ export function openSource(path: string, mode: 'read' | 'write'): Database.Datab
     db.pragma('foreign_keys = OFF');
     db.pragma('recursive_triggers = OFF');
     defineFunctions(db);
+    if (mode === 'write') originOf(path)?.attach(db);
     return registered(db);
   } catch (error) {
     db.close();

@@ -11,6 +11,8 @@ export const CONTROL_TABLE = '_crossfade_control';
 export const LEASE_TABLE = '_crossfade_lease';
 export const LOG_TABLE = '_crossfade_log';
 export const SUSPENDED_TABLE = '_crossfade_suspended';
+/** In a D1 database only, see `d1/chain.ts`: the last of our batches that changed it. */
+export const BATCH_TABLE = '_crossfade_batch';
 
 /** Unix milliseconds by SQLite's clock, in a form that every version since 3.8 knows. */
 export const NOW_MS = `CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)`;
@@ -179,33 +181,34 @@ export function resumeTriggers(db: Database.Database): void {
 /**
  * Opens the source again after the target's row became moved(epoch), the end of a rollback. Idempotent; any worker or
  * router may call it. The application's suspended triggers come back, reads and writes involve the target no longer,
- * and every lease is revoked. One transaction of its own, durable when this returns.
+ * and every lease is revoked. Runs in the caller's write transaction, which must be durable: a commit that a power
+ * failure could undo would leave two databases that both say "moved".
  * @param migration whose row was read: epochs recur from one migration of a file to the next, and a process that was
  *   suspended in between must not open what a later migration has moved
  * @returns whether the source is open with this epoch now
  */
 export function openAgain(db: Database.Database, migration: string, epoch: number): boolean {
+  const opened = db
+    .prepare(
+      `UPDATE ${CONTROL_TABLE}
+          SET state = 'open', epoch = ?, fence_token = NULL, deadline = NULL, read_percent = 0, dual_writes = 0
+        WHERE id = 1 AND state = 'moved' AND epoch = ? AND migration = ?`,
+    )
+    .run(epoch, epoch - 1, migration);
+  if (opened.changes === 1) {
+    resumeTriggers(db);
+    db.prepare(`UPDATE ${LEASE_TABLE} SET epoch = ?, holder = ''`).run(epoch);
+  }
+  const row = readControl(db);
+  return row !== null && row.migration === migration && row.epoch === epoch && row.state !== 'moved';
+}
+
+/** `openAgain` in a transaction of its own, whatever the connection's durability is. */
+export function openAgainDurably(db: Database.Database, migration: string, epoch: number): boolean {
   const synchronous = db.pragma('synchronous', { simple: true });
-  // A commit that a power failure could undo would leave two databases that both say "moved".
   db.pragma('synchronous = FULL');
   try {
-    return db
-      .transaction(() => {
-        const opened = db
-          .prepare(
-            `UPDATE ${CONTROL_TABLE}
-                SET state = 'open', epoch = ?, fence_token = NULL, deadline = NULL, read_percent = 0, dual_writes = 0
-              WHERE id = 1 AND state = 'moved' AND epoch = ? AND migration = ?`,
-          )
-          .run(epoch, epoch - 1, migration);
-        if (opened.changes === 1) {
-          resumeTriggers(db);
-          db.prepare(`UPDATE ${LEASE_TABLE} SET epoch = ?, holder = ''`).run(epoch);
-        }
-        const row = readControl(db);
-        return row !== null && row.migration === migration && row.epoch === epoch && row.state !== 'moved';
-      })
-      .immediate();
+    return db.transaction(() => openAgain(db, migration, epoch)).immediate();
   } finally {
     db.pragma(`synchronous = ${String(synchronous)}`);
   }

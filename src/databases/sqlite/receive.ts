@@ -13,6 +13,7 @@ import { canonicalJsonSql } from './encode.ts';
 import { rowidOf } from './rowid.ts';
 import { keyText, type KeyValue } from '../key.ts';
 import { CONTROL_TABLE, holdLease, type Lease, type SourceLeaseRole } from './control.ts';
+import { originOf, type StagedTable } from './origin.ts';
 import { writeTransaction } from './transaction.ts';
 
 /** Names of batches that came back from the target, null before the first. */
@@ -110,7 +111,8 @@ export class Receiver {
     numbering: bigint | null,
   ): Promise<Refused[]> {
     const refused: Refused[] = [];
-    await writeTransaction(this.db, () => {
+    const origin = originOf(this.db.name);
+    const work = (): void => {
       refused.length = 0;
       holdLease(this.db, lease);
       if (numberingOf(this.db) !== numbering) throw new Renumbered(this.db.name);
@@ -124,17 +126,33 @@ export class Receiver {
         );
       }
       for (const { table } of this.staged.values()) this.keepJsonTexts(table);
-      // All deletions first: unique values may have moved between rows.
-      for (const { table, all } of this.staged.values()) this.db.exec(deleteSql(table, all));
-      for (const { table } of this.staged.values()) this.insert(table, refused);
+      if (origin === undefined) this.put(refused);
+      else origin.putRows(this.db, this.stagedTables(), () => this.put(refused));
       this.db
         .prepare(
           `UPDATE ${CONTROL_TABLE} SET applying = 0, reverse_token = ?, reverse_before = ? WHERE id = 1`,
         )
         .run(tokens.last, tokens.before);
-    });
+    };
+    await (origin === undefined ? writeTransaction(this.db, work) : origin.change(this.db, work, true));
     this.clear();
     return refused;
+  }
+
+  private stagedTables(): StagedTable[] {
+    return [...this.staged.values()].map(({ table, all }) => ({
+      table,
+      all,
+      keys: `temp.${keysName(table)}`,
+      rows: `temp.${rowsName(table)}`,
+    }));
+  }
+
+  /** @returns row numbers of the staged rows that were refused */
+  private put(refused: Refused[]): Map<TablePlan, Set<bigint>> {
+    // All deletions first: unique values may have moved between rows.
+    for (const { table, all } of this.staged.values()) this.db.exec(deleteSql(table, all));
+    return new Map([...this.staged.values()].map(({ table }) => [table, this.insert(table, refused)]));
   }
 
   /** Of a jsonb value that did not change, the source keeps its own text: jsonb does not know how it was written. */
@@ -150,13 +168,14 @@ export class Receiver {
     }
   }
 
-  private insert(table: TablePlan, refused: Refused[]): void {
+  private insert(table: TablePlan, refused: Refused[]): Set<bigint> {
+    const numbers = new Set<bigint>();
     const columns = table.columns.map((column) => quoted(column.name)).join(', ');
     // OR ABORT, because a clause in the schema (UNIQUE ON CONFLICT REPLACE) would delete or drop rows silently.
     const sql = `INSERT OR ABORT INTO main.${quoted(table.name)} (${columns}) SELECT * FROM temp.${rowsName(table)}`;
     try {
       this.db.exec(sql);
-      return;
+      return numbers;
     } catch (error) {
       if (!driverCode(error).startsWith('SQLITE_CONSTRAINT')) throw error;
     }
@@ -176,8 +195,10 @@ export class Receiver {
       } catch (error) {
         if (!driverCode(error).startsWith('SQLITE_CONSTRAINT')) throw error;
         refused.push({ tableId: table.id, key: keyText(key), reason: messageOf(error) });
+        numbers.add(rowid as bigint);
       }
     }
+    return numbers;
   }
 
   private prepare(table: TablePlan): void {

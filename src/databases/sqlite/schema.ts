@@ -5,6 +5,7 @@ import { asciiLower, literal, sameName } from '../identifiers.ts';
 import { affinityOf, type Affinity } from './affinity.ts';
 import { parseIndexSql } from './index-sql.ts';
 import { parseTableSql, type TableSql } from './table-sql.ts';
+import { masterOf } from './origin.ts';
 import { tokenize } from './tokens.ts';
 
 export interface SourceColumn {
@@ -104,7 +105,7 @@ interface MasterRow {
 /** The application's own tables, triggers, views and virtual tables. Reads no rows. */
 export function readSchema(db: Database.Database): SourceSchema {
   const all = db
-    .prepare<[], MasterRow>(`SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name`)
+    .prepare<[], MasterRow>(`SELECT type, name, tbl_name, sql FROM ${masterOf(db)} ORDER BY name`)
     .all();
   const master = all.filter((row) => isApplications(row.name));
   const listed = new Map(
@@ -137,7 +138,9 @@ export function readSchema(db: Database.Database): SourceSchema {
 }
 
 /** Every table and trigger that capture, leases and fences make. */
-const OURS = new RegExp(`^${SQLITE_PREFIX}(?:control|lease|log|log_cap|suspended|numbering|\\d+_(?:\\w+))$`);
+const OURS = new RegExp(
+  `^${SQLITE_PREFIX}(?:control|lease|log|log_cap|suspended|numbering|batch|\\d+_(?:\\w+))$`,
+);
 
 /** Whose name an object of the application has, if not its own. */
 function reservedBy(name: string): 'crossfade' | 'cloudflare' | null {

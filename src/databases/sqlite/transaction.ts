@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
 import { CrossfadeError, driverCode } from '../../errors.ts';
+import { originOf } from './origin.ts';
 
 export function isBusy(error: unknown): boolean {
   return driverCode(error).startsWith('SQLITE_BUSY');
@@ -9,7 +10,8 @@ export function isBusy(error: unknown): boolean {
 
 /**
  * Runs `work` in BEGIN IMMEDIATE … COMMIT. `work` is synchronous, so that no write transaction spans an await: a worker
- * that is stopped or replaced never holds SQLite's only write lock. Retries while another writer has it.
+ * that is stopped or replaced never holds SQLite's only write lock. Retries while another writer has it. In a mirror,
+ * `work` may run several times, and its changes are made at the origin.
  * @throws CrossfadeError SourceBusy after `timeoutMs`; whatever `work` throws, rolled back
  */
 export async function writeTransaction<T>(
@@ -17,6 +19,8 @@ export async function writeTransaction<T>(
   work: () => T,
   timeoutMs = 10_000,
 ): Promise<T> {
+  const origin = originOf(db.name);
+  if (origin !== undefined) return origin.change(db, work, false);
   return retryBusy(db, () => db.transaction(work).immediate(), timeoutMs);
 }
 

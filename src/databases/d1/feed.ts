@@ -1,0 +1,304 @@
+/** Brings a mirror up to date: control rows, schema, the change log, and the rows that the log names. */
+import { quoted } from '../identifiers.ts';
+import type { KeyValue } from '../key.ts';
+import { RowStatement } from '../sqlite/bind.ts';
+import { BATCH_TABLE, CONTROL_TABLE, LEASE_TABLE, LOG_TABLE, SUSPENDED_TABLE } from '../sqlite/control.ts';
+import { NUMBERING_TABLE } from '../sqlite/numbering.ts';
+import { readSchema, type SourceTable } from '../sqlite/schema.ts';
+import { cellSql, cellValue, DoubtfulText, LongCell } from './cells.ts';
+import { capturedTables, type CapturedTable } from './captured.ts';
+import {
+  BATCH_SQL,
+  CONTROL_SQL,
+  DIGEST_SQL,
+  isConflict,
+  LEASE_SQL,
+  SCHEMA_SQL,
+  TABLES_SQL,
+  type OriginState,
+} from './chain.ts';
+import { D1Error, type Answer, type D1Client } from './client.ts';
+import { insertSql } from './fill.ts';
+import { Overtaken, type MirrorFile, type MirrorState } from './mirror-file.ts';
+import { fetchValue, TableRows } from './table-rows.ts';
+
+const FEWEST_CHANGES = 100;
+const MOST_CHANGES = 5_000;
+/** Characters of a reply after which the next asks for fewer changes. */
+const LARGE_REPLY = 4_000_000;
+
+interface Poll {
+  state: OriginState;
+  digest: string;
+  /** Of the log. */
+  first: bigint | null;
+  /** Tables that the log names after the mirror's position, by number. */
+  changed: number[];
+  sequences: string | null;
+  suspended: string | null;
+  numbering: string | null;
+}
+
+interface Change {
+  seq: bigint;
+  token: bigint;
+  table: number;
+  key: KeyValue[];
+}
+
+export class Feed {
+  private readonly client: D1Client;
+  private readonly mirror: MirrorFile;
+  private limit = 500;
+  /** What the last poll told besides changes. */
+  private told = '';
+  /** By the schema's text: reading it costs more than a poll. */
+  private known: {
+    schema: string;
+    tables: Map<number, { captured: CapturedTable; rows: TableRows }>;
+  } | null = null;
+
+  constructor(client: D1Client, mirror: MirrorFile) {
+    this.client = client;
+    this.mirror = mirror;
+  }
+
+  /**
+   * Follows the origin until the mirror has everything that was there when this was called.
+   * @returns the origin's state, which the mirror's now is
+   * @throws as `D1Client.read`
+   */
+  async sync(): Promise<OriginState> {
+    for (;;) {
+      try {
+        const poll = await this.poll();
+        if (poll === null) continue;
+        const { filled } = this.mirror.state();
+        const behind = filled > 0 && poll.state.head !== null && poll.state.head > this.mirror.position();
+        if (!behind) return poll.state;
+        await this.followLog(poll);
+      } catch (error) {
+        if (!(error instanceof Overtaken)) throw error;
+      }
+    }
+  }
+
+  /** One look at everything but rows. @returns null where the schema was another than the mirror's, which now has it */
+  private async poll(): Promise<Poll | null> {
+    const before = this.mirror.state();
+    const position = this.mirror.position();
+    let poll: Poll;
+    try {
+      poll = await this.ask(before, position);
+    } catch (error) {
+      // A control table has gone.
+      if (!(error instanceof D1Error) || !isConflict(error)) throw error;
+      await this.readSchema(before);
+      return null;
+    }
+    if (poll.state.tables !== before.tables || poll.digest !== before.digest) {
+      await this.readSchema(before);
+      return null;
+    }
+    const told = JSON.stringify([
+      poll.state.control,
+      poll.state.lease,
+      poll.state.batch,
+      `${poll.first}`,
+      poll.sequences,
+    ]);
+    // Every commit wakes those who follow the mirror.
+    if (told === this.told && poll.state.control === before.control && poll.state.batch === before.batch)
+      return poll;
+    this.mirror.change(() => {
+      this.mirror.prove(before, position);
+      if (
+        rowsOf(poll.state.batch) !== rowsOf(before.batch) &&
+        before.batch !== null &&
+        poll.state.batch !== null
+      )
+        this.mirror.set({ filled: 0, filler: null });
+      this.mirror.setControl(poll.state);
+      this.mirror.replaceRows(SUSPENDED_TABLE, ['name', 'sql'], poll.suspended);
+      this.mirror.replaceRows(NUMBERING_TABLE, ['rowid'], poll.numbering);
+      this.mirror.replaceRows('sqlite_sequence', ['name', 'seq'], poll.sequences);
+      if (poll.first !== null && this.mirror.has(LOG_TABLE))
+        this.mirror.db.prepare(`DELETE FROM ${LOG_TABLE} WHERE seq < ?`).run(poll.first);
+    });
+    this.told = told;
+    return poll;
+  }
+
+  private async ask(before: MirrorState, position: bigint): Promise<Poll> {
+    const tables = new Set(JSON.parse(before.tables) as string[]);
+    const asked = (table: string, sql: string): string => (tables.has(table) ? sql : 'NULL');
+    const statements = [
+      `SELECT ${TABLES_SQL} AS tables, ${DIGEST_SQL} AS digest, ${asked(CONTROL_TABLE, CONTROL_SQL)} AS control, ` +
+        `${asked(LEASE_TABLE, LEASE_SQL)} AS lease, ${asked(BATCH_TABLE, BATCH_SQL)} AS batch, ` +
+        `${asked(LOG_TABLE, `(SELECT CAST(max(seq) AS TEXT) FROM ${LOG_TABLE})`)} AS head, ` +
+        `${asked(LOG_TABLE, `(SELECT CAST(min(seq) AS TEXT) FROM ${LOG_TABLE})`)} AS first, ` +
+        `${asked(LOG_TABLE, `(SELECT json_group_array(t) FROM (SELECT DISTINCT t FROM ${LOG_TABLE} WHERE seq > ${position}))`)} AS changed, ` +
+        `${asked(SUSPENDED_TABLE, `(SELECT json_group_array(json_array(name, sql)) FROM ${SUSPENDED_TABLE})`)} AS suspended, ` +
+        `${asked(NUMBERING_TABLE, `(SELECT json_group_array(json_array(rowid)) FROM ${NUMBERING_TABLE})`)} AS numbering, ` +
+        `${this.mirror.has('sqlite_sequence') ? '(SELECT json_group_array(json_array(name, seq)) FROM sqlite_sequence)' : 'NULL'} AS sequences`,
+    ];
+    const [answer] = await this.client.read(statements);
+    const [all, digest, control, lease, batch, head, first, changed, suspended, numbering, sequences] =
+      answer!.rows[0] as (string | null)[];
+    return {
+      state: {
+        tables: all!,
+        control,
+        lease,
+        batch,
+        head: head === null ? null : BigInt(head!),
+      } as OriginState,
+      digest: digest!,
+      first: first === null ? null : BigInt(first!),
+      changed: changed === null ? [] : (JSON.parse(changed!) as number[]),
+      sequences: sequences!,
+      suspended: suspended!,
+      numbering: numbering!,
+    };
+  }
+
+  private async readSchema(before: MirrorState): Promise<void> {
+    const [answer] = await this.client.read([
+      `SELECT ${SCHEMA_SQL} AS "schema", ${DIGEST_SQL} AS digest, ${TABLES_SQL} AS tables`,
+    ]);
+    const [schema, digest, tables] = answer!.rows[0] as string[];
+    this.mirror.change(() => {
+      if (this.mirror.state().schema !== before.schema)
+        throw new Overtaken('another process reads the schema');
+      this.mirror.setSchema(schema!, digest!, tables!, this.client.name);
+    });
+  }
+
+  /** Takes over a part of the log and the rows that it names, all of one snapshot. */
+  private async followLog({ changed }: Poll): Promise<void> {
+    const before = this.mirror.state();
+    const position = this.mirror.position();
+    const known = this.tables(before.schema);
+    const named = changed.flatMap((id) => known.get(id) ?? []);
+    const images = named.map(({ captured, rows }) =>
+      rows.statements(imageSql(captured, position, this.limit)),
+    );
+    const width = this.logWidth();
+    const answers = await this.client.read([logSql(width, position, this.limit), ...images.flat()]);
+    const changes = await this.changesOf(answers[0]!, width);
+    // A table that came into the log since the poll has no rows in the answer: its changes are taken next time.
+    const covered = new Set([0, ...changed]);
+    const end = changes.findIndex(({ table }) => !covered.has(table));
+    const taken = end === -1 ? changes : changes.slice(0, end);
+    const found: { rows: TableRows; captured: CapturedTable; images: KeyValue[][] }[] = [];
+    let at = 1;
+    for (const [i, { rows, captured }] of named.entries()) {
+      const part = answers.slice(at, at + images[i]!.length);
+      at += images[i]!.length;
+      found.push({ rows, captured, images: await rows.rows(part) });
+    }
+    this.mirror.change(() => {
+      this.mirror.prove(before, position);
+      this.insertLog(taken, width);
+      for (const table of found) this.replaceRows(table, taken);
+    });
+    this.adapt(answers, changes.length);
+  }
+
+  private adapt(answers: Answer[], changes: number): void {
+    const size = answers.reduce((sum, { rows }) => sum + sizeOf(rows), 0);
+    if (size > LARGE_REPLY) this.limit = Math.max(FEWEST_CHANGES, this.limit >> 1);
+    else if (changes === this.limit) this.limit = Math.min(MOST_CHANGES, this.limit * 2);
+  }
+
+  private tables(schema: string): Map<number, { captured: CapturedTable; rows: TableRows }> {
+    if (this.known?.schema === schema) return this.known.tables;
+    const byName = new Map<string, SourceTable>(readSchema(this.mirror.db).tables.map((t) => [t.name, t]));
+    const tables = new Map<number, { captured: CapturedTable; rows: TableRows }>();
+    for (const captured of capturedTables(this.mirror.items())) {
+      const table = byName.get(captured.name);
+      if (table !== undefined) tables.set(captured.id, { captured, rows: new TableRows(this.client, table) });
+    }
+    this.known = { schema, tables };
+    return tables;
+  }
+
+  /** Number of the log's key columns. */
+  private logWidth(): number {
+    return this.mirror.db
+      .prepare(`SELECT count(*) FROM pragma_table_info('${LOG_TABLE}') WHERE name GLOB 'k[0-9]*'`)
+      .pluck()
+      .get() as number;
+  }
+
+  private async changesOf(answer: Answer, width: number): Promise<Change[]> {
+    const changes: Change[] = [];
+    for (const [seq, token, table, ...cells] of answer.rows) {
+      const key: KeyValue[] = [];
+      for (const [i, cell] of cells.slice(0, width).entries()) {
+        const value = cellValue(cell);
+        const known = !(value instanceof LongCell) && !(value instanceof DoubtfulText);
+        key.push(
+          known
+            ? value
+            : await fetchValue(this.client, `l.k${i}`, `FROM ${LOG_TABLE} l WHERE l.seq = ${seq}`),
+        );
+      }
+      changes.push({ seq: BigInt(seq!), token: BigInt(token!), table: Number(table), key });
+    }
+    return changes;
+  }
+
+  private insertLog(changes: Change[], width: number): void {
+    const keys = Array.from({ length: width }, (_, i) => `, k${i}`).join('');
+    const insert = new RowStatement(
+      this.mirror.db,
+      (marks) => `INSERT INTO ${LOG_TABLE} (seq, token, t${keys}) VALUES (${marks.join(', ')})`,
+    );
+    for (const { seq, token, table, key } of changes) insert.run([seq, token, BigInt(table), ...key]);
+  }
+
+  private replaceRows(
+    { rows, captured, images }: { rows: TableRows; captured: CapturedTable; images: KeyValue[][] },
+    changes: Change[],
+  ): void {
+    const name = quoted(captured.name);
+    const remove = new RowStatement(
+      this.mirror.db,
+      (marks) =>
+        `DELETE FROM ${name} WHERE ${captured.key.map((column, i) => `${quoted(column)} IS ${marks[i]!}`).join(' AND ')}`,
+    );
+    for (const { table, key } of changes)
+      if (table === captured.id) remove.run(key.slice(0, captured.key.length));
+    const insert = new RowStatement(this.mirror.db, insertSql(rows));
+    for (const row of images) insert.run(row);
+  }
+}
+
+function logSql(width: number, position: bigint, limit: number): string {
+  const keys = Array.from({ length: width }, (_, i) => `, ${cellSql(`l.k${i}`)} AS k${i}`).join('');
+  return (
+    `SELECT CAST(l.seq AS TEXT) AS seq, CAST(l.token AS TEXT) AS token, l.t${keys} ` +
+    `FROM ${LOG_TABLE} l WHERE l.seq > ${position} ORDER BY l.seq LIMIT ${limit}`
+  );
+}
+
+/** The rows that have a key which the log names, by the comparison of the columns, as the mirror deletes them. */
+function imageSql({ id, name, key }: CapturedTable, position: bigint, limit: number): string {
+  const keys = key.map((_, i) => `k${i}`).join(', ');
+  const range = `SELECT * FROM ${LOG_TABLE} WHERE seq > ${position} ORDER BY seq LIMIT ${limit}`;
+  return (
+    `FROM (SELECT DISTINCT ${keys} FROM (${range}) WHERE t = ${id}) l CROSS JOIN ${quoted(name)} t ` +
+    `WHERE ${key.map((column, i) => `t.${quoted(column)} IS l.k${i}`).join(' AND ')}`
+  );
+}
+
+function rowsOf(batch: string | null): number {
+  return batch === null ? 0 : ((JSON.parse(batch) as [string, number][])[0]?.[1] ?? 0);
+}
+
+function sizeOf(rows: unknown[][]): number {
+  let size = 0;
+  for (const row of rows) for (const cell of row) size += typeof cell === 'string' ? cell.length : 8;
+  return size;
+}
