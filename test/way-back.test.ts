@@ -141,6 +141,22 @@ describe('from every phase', () => {
   });
 });
 
+describe('a cancellation', () => {
+  it.concurrent('is the end also where the worker of its step died before it heard of it', async () => {
+    await withWay(async (way, before) => {
+      const lost = way.interfere('lose', 'addForeignKeys');
+      const handle = await way.start();
+      await lost.reached;
+      await handle.cancel();
+      lost.release();
+      expect(await way.failure()).toMatchObject({ type: 'CancelledFailure' });
+      const { outcome, reason } = await way.status();
+      expect({ outcome, reason }).toEqual({ outcome: 'rolled back', reason: 'the workflow was cancelled' });
+      await expectBack(way, before, 'drop');
+    });
+  });
+});
+
 describe('a roll-back that fails half-way', () => {
   const STEPS = ['moveWritesBack', 'resetRouting', 'cleanSource', 'leaveTarget'] as const;
 

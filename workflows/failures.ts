@@ -1,5 +1,6 @@
 /** Reads what Temporal wraps round an activity's failure. */
 import { ActivityFailure, ApplicationFailure, TimeoutFailure } from '@temporalio/workflow';
+import { RetryState } from '@temporalio/common';
 
 /** The failure that the activity itself raised. */
 export function rootOf(error: unknown): unknown {
@@ -11,6 +12,14 @@ export function reasonOf(error: unknown): string {
   const root = rootOf(error);
   if (root instanceof TimeoutFailure) return `no worker answered in time (${root.timeoutType})`;
   return root instanceof Error ? root.message : String(root);
+}
+
+/**
+ * Did a step end by an error that the server would have it repeat after, had it not been asked to cancel the step? A worker that
+ * died before it heard of the cancellation ends so.
+ */
+export function endedUnderCancellation(error: unknown): boolean {
+  return error instanceof ActivityFailure && error.retryState === RetryState.CANCEL_REQUESTED;
 }
 
 /** The code of our closed list, '' where it is another error. */

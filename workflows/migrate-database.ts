@@ -1,5 +1,12 @@
 /** `migrateDatabase`: the phases in order, and the way back from each of them. */
-import { ApplicationFailure, CancellationScope, isCancellation, patched, sleep } from '@temporalio/workflow';
+import {
+  ApplicationFailure,
+  CancellationScope,
+  CancelledFailure,
+  isCancellation,
+  patched,
+  sleep,
+} from '@temporalio/workflow';
 import type {
   CutoverReport,
   GateDecision,
@@ -12,7 +19,7 @@ import { judgeStage } from '../src/gates.ts';
 import { LONGEST_WINDOW_MS } from '../src/waits.ts';
 import { differsInQuarantineOnly, verdictLine } from '../src/verdict-text.ts';
 import { Background } from './background.ts';
-import { accepted, codeOf, reasonOf, rootOf } from './failures.ts';
+import { accepted, codeOf, endedUnderCancellation, reasonOf, rootOf } from './failures.ts';
 import { controlSteps, entry, longSteps, switchSteps } from './policies.ts';
 import { recordVerdict } from './record-verdict.ts';
 import { rollBack, type Compensation } from './roll-back.ts';
@@ -313,11 +320,18 @@ class Migration {
     return run.report();
   }
 
+  /** Also where the worker of the step died before it heard of it. */
+  private wasCancelled(error: unknown): boolean {
+    if (isCancellation(error)) return true;
+    const asked = this.run.scope.consideredCancelled && endedUnderCancellation(error);
+    return asked && patched('cancel-outlives-worker');
+  }
+
   /** Undoes what was begun and fails the run, or ends it as cancelled, with the report. */
   async goBack(error: unknown): Promise<never> {
     const { run } = this;
     const refused = codeOf(error) === 'PlanRefused';
-    const cancelledFromOutside = isCancellation(error) && run.abortReason === undefined;
+    const cancelledFromOutside = run.abortReason === undefined && this.wasCancelled(error);
     const reason = run.abortReason ?? (cancelledFromOutside ? 'the workflow was cancelled' : reasonOf(error));
     run.status.paused = false;
     run.status.reason = reason;
@@ -333,7 +347,7 @@ class Migration {
     const begun = run.status.rollback !== undefined;
     run.status.outcome = refused ? 'refused' : begun ? 'rolled back' : 'failed';
     run.show();
-    if (cancelledFromOutside) throw error;
+    if (cancelledFromOutside) throw isCancellation(error) ? error : new CancelledFailure(reason);
     const code = codeOf(error);
     throw ApplicationFailure.create({
       message: begun ? `rolled back: ${reason}` : reason,

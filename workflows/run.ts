@@ -1,6 +1,5 @@
 /** One run of a migration: its status, its signals, and the bookkeeping that every phase shares. */
 import {
-  ActivityFailure,
   CancellationScope,
   condition,
   isCancellation,
@@ -11,23 +10,11 @@ import {
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
-import { RetryState } from '@temporalio/common';
 import { DEFAULT_INPUT, type MigrationReport, type MigrationStatus, type Phase } from '../src/contract.ts';
 import { statusMarkdown } from '../src/status-text.ts';
 import type { Step } from '../activities/context.ts';
+import { endedUnderCancellation } from './failures.ts';
 import { abortSignal, approveSignal, pauseSignal, resumeSignal, statusQuery } from './messages.ts';
-
-/**
- * Did a step end by an error that the server would have it repeat after, had it not been asked to cancel the step? A worker that
- * died before it heard of the cancellation ends so.
- */
-function endedUnderCancellation(error: unknown): boolean {
-  return (
-    error instanceof ActivityFailure &&
-    error.retryState === RetryState.CANCEL_REQUESTED &&
-    patched('pause-outlives-worker')
-  );
-}
 
 export class Run {
   readonly status: MigrationStatus;
@@ -164,7 +151,9 @@ export class Run {
       } catch (error) {
         // Ours, even where `resume` came before the step had come to rest.
         const stoppedByPause = scope.consideredCancelled && !this.scope.consideredCancelled;
-        if (!stoppedByPause || !(isCancellation(error) || endedUnderCancellation(error))) throw error;
+        const called =
+          isCancellation(error) || (endedUnderCancellation(error) && patched('pause-outlives-worker'));
+        if (!stoppedByPause || !called) throw error;
       } finally {
         this.interruptible = undefined;
       }
