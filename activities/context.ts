@@ -20,8 +20,13 @@ export interface Step {
 }
 
 export interface ActivityDependencies {
-  /** @throws CrossfadeError UnknownConnection, BadConnection */
-  endpoints(source: string, target: string): Endpoints;
+  /**
+   * The databases of these connections; `release` when they are not used any more.
+   * @throws CrossfadeError UnknownConnection, BadConnection; of a D1 source what reading it raises
+   */
+  endpoints(source: string, target: string): Promise<{ endpoints: Endpoints; release(): Promise<void> }>;
+  /** Are the connections known, and the source there? @throws CrossfadeError UnknownConnection, BadConnection, SourceMissing, … */
+  proveBoth(source: string, target: string): Promise<void>;
   /** Task queue of this host, which has the source's file. */
   hostQueue: string;
   /** The search attributes that the namespace has now. @throws where the server does not answer */

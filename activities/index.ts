@@ -1,5 +1,4 @@
 /** The durable steps of the workflows: each an engine call with heartbeats, a lease and mapped errors. */
-import { existsSync } from 'node:fs';
 import { Context } from '@temporalio/activity';
 import type {
   CopyReport,
@@ -53,18 +52,21 @@ export interface FoundMigration {
 }
 
 export function createActivities(dependencies: ActivityDependencies) {
-  const endpointsOf = (step: { source: string; target: string }): Endpoints =>
-    dependencies.endpoints(step.source, step.target);
-
-  /** The queue of this host, once it is known to have the source's file. */
-  const place = (input: { source: string; target: string }): string => {
-    const { sourcePath } = endpointsOf(input);
-    if (!existsSync(sourcePath)) {
-      throw new CrossfadeError(
-        'SourceMissing',
-        `source ${sourcePath} does not exist on this worker's host: check the path`,
-      );
+  const withEndpoints = async <T>(
+    step: { source: string; target: string },
+    work: (endpoints: Endpoints) => Promise<T>,
+  ): Promise<T> => {
+    const { endpoints, release } = await dependencies.endpoints(step.source, step.target);
+    try {
+      return await work(endpoints);
+    } finally {
+      await release();
     }
+  };
+
+  /** The queue of this host, once it is known to have the source. */
+  const place = async (input: { source: string; target: string }): Promise<string> => {
+    await dependencies.proveBoth(input.source, input.target);
     return dependencies.hostQueue;
   };
 
@@ -73,19 +75,19 @@ export function createActivities(dependencies: ActivityDependencies) {
     acceptMigration: (raw: unknown): Promise<{ input: MigrationInput; taskQueue: string }> =>
       run(async () => {
         const input = parseMigrationInput(raw);
-        return { input, taskQueue: place(input) };
+        return { input, taskQueue: await place(input) };
       }, 'first'),
 
     acceptVerification: (raw: unknown): Promise<{ input: VerifyInput; taskQueue: string }> =>
       run(async () => {
         const input = parseVerifyInput(raw);
-        return { input, taskQueue: place(input) };
+        return { input, taskQueue: await place(input) };
       }, 'first'),
 
     acceptRollback: (raw: unknown): Promise<{ input: RollbackInput; taskQueue: string }> =>
       run(async () => {
         const input = parseRollbackInput(raw);
-        return { input, taskQueue: place(input) };
+        return { input, taskQueue: await place(input) };
       }, 'first'),
 
     /** Plans; creates the control rows only where nothing stands against the migration. */
@@ -95,121 +97,138 @@ export function createActivities(dependencies: ActivityDependencies) {
       // A workflow that began before there were overrides gives none.
       overrides: MigrationInput['overrides'] = {},
     ): Promise<PlanSummary> =>
-      run(async ({ signal }) => {
-        const endpoints = endpointsOf(step);
-        try {
-          const plan = await planSource(endpoints, step.migration, { policies, overrides });
-          // A workflow that is gone would never undo it.
-          signal.throwIfAborted();
-          if (plan.blockers.length === 0) await beginMigration(endpoints, step.migration, plan);
-          return summarise(plan);
-        } catch (error) {
-          if (Context.current().info.attempt > 1) await undoUnknown(endpoints, step.migration, error);
-          throw error;
-        }
-      }, 'first'),
+      run(
+        ({ signal }) =>
+          withEndpoints(step, async (endpoints) => {
+            try {
+              const plan = await planSource(endpoints, step.migration, { policies, overrides });
+              // A workflow that is gone would never undo it.
+              signal.throwIfAborted();
+              if (plan.blockers.length === 0) await beginMigration(endpoints, step.migration, plan);
+              return summarise(plan);
+            } catch (error) {
+              if (Context.current().info.attempt > 1) await undoUnknown(endpoints, step.migration, error);
+              throw error;
+            }
+          }),
+        'first',
+      ),
 
     backUpSource: (step: Step): Promise<{ path: string; bytes: number }> =>
       runWhole(({ signal, onProgress }) =>
-        backUp(
-          endpointsOf(step).sourcePath,
-          step.migration,
-          (bytes) => onProgress({ kind: 'backup', bytes }),
-          signal,
+        withEndpoints(step, ({ sourcePath }) =>
+          backUp(sourcePath, step.migration, (bytes) => onProgress({ kind: 'backup', bytes }), signal),
         ),
       ),
 
     createTargetTables: (step: Step): Promise<void> =>
-      run(() => createTables(endpointsOf(step), leaseOf('control', step))),
+      run(() => withEndpoints(step, (endpoints) => createTables(endpoints, leaseOf('control', step)))),
 
     startCapture: (step: Step, settings: MigrationInput['capture']): Promise<void> =>
-      run(async () => {
-        const endpoints = endpointsOf(step);
-        await startCapture(endpoints.sourcePath, leaseOf('control', step), await planOf(endpoints), settings);
-      }),
+      run(() =>
+        withEndpoints(step, async (endpoints) => {
+          const plan = await planOf(endpoints);
+          await startCapture(endpoints.sourcePath, leaseOf('control', step), plan, settings);
+        }),
+      ),
 
     copyRows: (step: Step, settings: MigrationInput['copy']): Promise<CopyReport> =>
-      runWhole(async (running) => {
-        const endpoints = endpointsOf(step);
-        const { tables } = await planOf(endpoints);
-        return copyTables({
-          endpoints,
-          lease: leaseOf('copy', step),
-          tables,
-          settings,
-          ...running,
-        });
-      }),
+      runWhole((running) =>
+        withEndpoints(step, async (endpoints) => {
+          const { tables } = await planOf(endpoints);
+          return copyTables({ endpoints, lease: leaseOf('copy', step), tables, settings, ...running });
+        }),
+      ),
 
     replayChanges: (step: Step): Promise<LoopEnd> =>
       runWhole((running) =>
-        replayLoop({ endpoints: endpointsOf(step), ...running }, leaseOf('replay', step)),
+        withEndpoints(step, (endpoints) => replayLoop({ endpoints, ...running }, leaseOf('replay', step))),
       ),
 
     awaitCatchUp: (step: Step, maxLagMs: number): Promise<void> =>
-      runWhole(({ signal }) => awaitCatchUp(endpointsOf(step), maxLagMs, leaseOf('control', step), signal)),
+      runWhole(({ signal }) =>
+        withEndpoints(step, (endpoints) =>
+          awaitCatchUp(endpoints, maxLagMs, leaseOf('control', step), signal),
+        ),
+      ),
 
     createIndexes: (step: Step): Promise<ViewsReport> =>
-      run(({ signal }) => createIndexes(endpointsOf(step), leaseOf('control', step), signal)),
+      run(({ signal }) =>
+        withEndpoints(step, (endpoints) => createIndexes(endpoints, leaseOf('control', step), signal)),
+      ),
 
     verifyMigration: (step: Step, verify: MigrationInput['verify']): Promise<Verdict> =>
       runWhole((running) =>
-        verifyStep({ endpoints: endpointsOf(step), lease: leaseOf('control', step), ...verify, ...running }),
+        withEndpoints(step, (endpoints) =>
+          verifyStep({ endpoints, lease: leaseOf('control', step), ...verify, ...running }),
+        ),
       ),
 
     setRouting: (step: Step, routing: Parameters<typeof setRouting>[2]): Promise<void> =>
-      run(() => setRouting(endpointsOf(step).sourcePath, leaseOf('control', step), routing)),
+      run(() =>
+        withEndpoints(step, ({ sourcePath }) => setRouting(sourcePath, leaseOf('control', step), routing)),
+      ),
 
     resetRouting: (step: Step): Promise<string> =>
-      run(() => resetRouting(endpointsOf(step).sourcePath, leaseOf('control', step))),
+      run(() => withEndpoints(step, ({ sourcePath }) => resetRouting(sourcePath, leaseOf('control', step)))),
 
     /** What a stage is judged by: figures of its window, and a comparison of what changed in it. */
     measureStage: (step: Step, windowMs: number): Promise<GateFigures> =>
-      run(async ({ signal }) => {
-        const endpoints = endpointsOf(step);
-        const { mismatchCount } = await verifyRecent(endpoints, leaseOf('control', step), signal);
-        return { ...(await stageFigures(endpoints, windowMs)), mismatches: mismatchCount };
-      }),
+      run(({ signal }) =>
+        withEndpoints(step, async (endpoints) => {
+          const { mismatchCount } = await verifyRecent(endpoints, leaseOf('control', step), signal);
+          return { ...(await stageFigures(endpoints, windowMs)), mismatches: mismatchCount };
+        }),
+      ),
 
     addForeignKeys: (step: Step): Promise<boolean> =>
-      run(() => addForeignKeys(endpointsOf(step), leaseOf('control', step))),
+      run(() => withEndpoints(step, (endpoints) => addForeignKeys(endpoints, leaseOf('control', step)))),
 
     cutOverWrites: (step: Step, maxPauseMs: number): Promise<CutoverReport> =>
       run(({ signal }) =>
-        cutOver({
-          endpoints: endpointsOf(step),
-          replayLease: leaseOf('replay', step),
-          sourceLease: leaseOf('control', step),
-          maxPauseMs,
-          signal,
-        }),
+        withEndpoints(step, (endpoints) =>
+          cutOver({
+            endpoints,
+            replayLease: leaseOf('replay', step),
+            sourceLease: leaseOf('control', step),
+            maxPauseMs,
+            signal,
+          }),
+        ),
       ),
 
     reverseChanges: (step: Step): Promise<LoopEnd> =>
       runWhole((running) =>
-        reverseLoop({ endpoints: endpointsOf(step), ...running }, leaseOf('reverse', step)),
+        withEndpoints(step, (endpoints) => reverseLoop({ endpoints, ...running }, leaseOf('reverse', step))),
       ),
 
     finishMigration: (step: Step, source: MigrationInput['sourceAfterFinish']): Promise<void> =>
-      run(() => finishMigration(endpointsOf(step), leaseOf('reverse', step), source)),
+      run(() =>
+        withEndpoints(step, (endpoints) => finishMigration(endpoints, leaseOf('reverse', step), source)),
+      ),
 
     moveWritesBack: (step: Step, maxPauseMs: number): Promise<CutoverReport> =>
       run(() =>
-        moveWritesBack({ endpoints: endpointsOf(step), lease: leaseOf('reverse', step), maxPauseMs }),
+        withEndpoints(step, (endpoints) =>
+          moveWritesBack({ endpoints, lease: leaseOf('reverse', step), maxPauseMs }),
+        ),
       ),
 
-    cleanSource: (step: Step): Promise<string> => run(() => cleanSource(endpointsOf(step), step.migration)),
+    cleanSource: (step: Step): Promise<string> =>
+      run(() => withEndpoints(step, (endpoints) => cleanSource(endpoints, step.migration))),
 
     leaveTarget: (step: Step, tables: 'drop' | 'keep'): Promise<string> =>
-      run(() => leaveTarget(endpointsOf(step), step.migration, tables)),
+      run(() => withEndpoints(step, (endpoints) => leaveTarget(endpoints, step.migration, tables))),
 
     verifyDatabases: (input: VerifyInput): Promise<Verdict> =>
-      runWhole((running) => verifyDatabases({ ...endpointsOf(input), ...input, ...running })),
+      runWhole((running) =>
+        withEndpoints(input, (endpoints) => verifyDatabases({ ...endpoints, ...input, ...running })),
+      ),
 
     knownAttributes: (): Promise<SearchAttributeName[]> => dependencies.knownAttributes(),
 
     findMigration: (input: RollbackInput): Promise<FoundMigration> =>
-      run(async () => findMigration(endpointsOf(input)), 'first'),
+      run(() => withEndpoints(input, findMigration), 'first'),
   };
 }
 

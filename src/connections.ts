@@ -1,14 +1,21 @@
 /** From the name of a connection to the database: names travel through Temporal, URLs stay in the worker's environment. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { D1_SCHEME, d1Access, d1Address, type D1Source } from './databases/d1/address.ts';
 import { localD1Path } from './databases/sqlite/local-d1.ts';
 import { CrossfadeError, messageOf } from './errors.ts';
 
-export interface SourceConnection {
-  kind: 'sqlite';
-  /** Absolute path of the file. */
-  path: string;
-}
+export type SourceConnection =
+  | {
+      kind: 'sqlite';
+      /** Absolute path of the file. */
+      path: string;
+    }
+  | {
+      kind: 'd1';
+      /** With its token: never to be shown, never logged. */
+      d1: D1Source;
+    };
 
 export interface TargetConnection {
   kind: 'postgres';
@@ -26,9 +33,9 @@ function variableOf(name: string): string {
 }
 
 /**
- * The SQLite file of a source connection: `<NAME>_URL` in `env`, or else `connections.<name>` in the JSON file
+ * The database of a source connection: `<NAME>_URL` in `env`, or else `connections.<name>` in the JSON file
  * `configFile` (by default the one that CROSSFADE_CONFIG names). Whether the file exists is not looked at.
- * @throws CrossfadeError UnknownConnection; as `sqlitePath`
+ * @throws CrossfadeError UnknownConnection; as `sourceConnection`
  */
 export function resolveSource(
   name: string,
@@ -36,6 +43,16 @@ export function resolveSource(
   configFile: string | undefined = env['CROSSFADE_CONFIG'],
 ): SourceConnection {
   const { text, from } = lookUp(name, env, configFile);
+  return sourceConnection(text, from, env);
+}
+
+/**
+ * @param from what to call the text in a message
+ * @throws CrossfadeError BadConnection, also where `env` has no token for D1; as `sqlitePath`
+ */
+export function sourceConnection(text: string, from: string, env: Environment): SourceConnection {
+  if (text.startsWith(D1_SCHEME))
+    return { kind: 'd1', d1: { address: d1Address(text, from), access: d1Access(env) } };
   return { kind: 'sqlite', path: sqlitePath(text, from) };
 }
 
@@ -63,7 +80,7 @@ export function sqlitePath(text: string, from: string): string {
   if (scheme === 'd1') {
     throw new CrossfadeError(
       'BadConnection',
-      `${from} names a D1 database, of which only "crossfade plan" reads so far: for a local one use d1-local:PATH`,
+      `${from} names a D1 database, and this needs a file: for a local one use d1-local:PATH; inside a Worker use crossfade/workers`,
     );
   }
   if (scheme !== undefined && scheme !== 'sqlite') {

@@ -16,6 +16,7 @@ import { resolveSource, resolveTarget } from './connections.ts';
 import { TASK_QUEUE } from './contract.ts';
 import { CrossfadeError, messageOf } from './errors.ts';
 import { knownAttributes, registerAttributes } from './register-attributes.ts';
+import { Sources } from './sources.ts';
 import { temporalEnvironment } from './temporal-environment.ts';
 
 export interface WorkerOptions {
@@ -87,11 +88,17 @@ export async function createWorkers(options: WorkerOptions): Promise<RunningWork
   }
   const taskQueue = options.taskQueue ?? TASK_QUEUE;
   const hostQueue = `${taskQueue}@${options.identity ?? hostname()}`;
+  const sources = new Sources(env);
   const activities = createActivities({
-    endpoints: (source, target) => ({
-      sourcePath: resolveSource(source, env).path,
-      targetUrl: resolveTarget(target, env).url,
-    }),
+    endpoints: async (source, target) => {
+      const { url } = resolveTarget(target, env);
+      const { path, release } = await sources.use(resolveSource(source, env));
+      return { endpoints: { sourcePath: path, targetUrl: url }, release };
+    },
+    proveBoth: async (source, target) => {
+      resolveTarget(target, env);
+      await sources.prove(resolveSource(source, env));
+    },
     hostQueue,
     knownAttributes: () => knownAttributes(connection, namespace),
   });
@@ -123,6 +130,7 @@ export async function createWorkers(options: WorkerOptions): Promise<RunningWork
     stop: async () => {
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
       await Promise.all(runs);
+      await sources.close();
       await connection.close();
     },
   };

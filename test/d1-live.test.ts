@@ -7,6 +7,7 @@ import Database from 'better-sqlite3';
 import pg from 'pg';
 import { DEFAULT_INPUT, type Plan } from '../src/contract.ts';
 import { d1Access, d1Address } from '../src/databases/d1/address.ts';
+import { D1Client } from '../src/databases/d1/client.ts';
 import { openD1, type OpenD1 } from '../src/databases/d1/open.ts';
 import type { Lease } from '../src/databases/sqlite/control.ts';
 import { beginMigration } from '../src/engine/begin.ts';
@@ -77,7 +78,7 @@ test('a live D1 database moves to PostgreSQL and back, with every write', async 
     `INSERT INTO posts (user_id, body) SELECT id, 'post of ' || name FROM users`,
   );
   const path = join(folder, 'mirror.db');
-  open = await openD1({ address: d1Address(d1.url, 'SOURCE_URL'), access: d1Access(d1.env) }, path);
+  open = openD1(await D1Client.open(d1Address(d1.url, 'SOURCE_URL'), d1Access(d1.env)), path);
   const { live } = open;
   await live.ready();
   const endpoints = { sourcePath: path, targetUrl: database.url };

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import Database from 'better-sqlite3';
 import { d1Access, d1Address } from '../src/databases/d1/address.ts';
+import { D1Client } from '../src/databases/d1/client.ts';
 import { openD1 } from '../src/databases/d1/open.ts';
 import { startD1, type D1Server } from './support/d1/server.ts';
 
@@ -54,8 +55,8 @@ test('a table of many pages, with values longer than D1 gives in one piece, arri
 /** Compares the mirror with the file in which workerd keeps the database, by storage class and bytes. */
 async function expectEqual(name: string): Promise<void> {
   const path = join(folder, name);
-  const { live, close } = await openD1(
-    { address: d1Address(d1.url, 'SOURCE_URL'), access: d1Access(d1.env) },
+  const { live, close } = openD1(
+    await D1Client.open(d1Address(d1.url, 'SOURCE_URL'), d1Access(d1.env)),
     path,
   );
   await live.ready();

@@ -36,7 +36,7 @@ describe('connections', () => {
     };
     expect(resolveSource('source', env)).toEqual({ kind: 'sqlite', path: '/data/a.db' });
     expect(resolveTarget('target', env)).toEqual({ kind: 'postgres', url: 'postgres://u@h/d' });
-    expect(resolveSource('my-orders.2', env).path).toBe('/data/b.db');
+    expect(resolveSource('my-orders.2', env)).toMatchObject({ path: '/data/b.db' });
   });
 
   it('finds names in the configuration file, where the environment has none', () => {
@@ -44,9 +44,11 @@ describe('connections', () => {
       'good.json',
       '{"connections":{"orders":"sqlite:/data/o.db","pg":"postgres://u@h/d"}}',
     );
-    expect(resolveSource('orders', {}, config).path).toBe('/data/o.db');
+    expect(resolveSource('orders', {}, config)).toMatchObject({ path: '/data/o.db' });
     expect(resolveTarget('pg', { CROSSFADE_CONFIG: config }).url).toBe('postgres://u@h/d');
-    expect(resolveSource('orders', { ORDERS_URL: 'sqlite:/other.db' }, config).path).toBe('/other.db');
+    expect(resolveSource('orders', { ORDERS_URL: 'sqlite:/other.db' }, config)).toMatchObject({
+      path: '/other.db',
+    });
   });
 
   it('names the variable to set for an unknown connection', () => {

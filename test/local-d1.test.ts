@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import pg from 'pg';
-import { resolveSource } from '../src/connections.ts';
+import { sqlitePath } from '../src/connections.ts';
 import { CrossfadeError } from '../src/errors.ts';
 import { DatabaseConnection } from '../src/index.ts';
 import { LocalD1 } from './support/local-d1.ts';
@@ -24,7 +24,7 @@ beforeEach(() => {
 afterEach(() => rmSync(root, { recursive: true, force: true }));
 
 function find(text: string): string {
-  return resolveSource('source', { SOURCE_URL: `d1-local:${text}` }).path;
+  return sqlitePath(`d1-local:${text}`, 'SOURCE_URL');
 }
 
 function refusal(text: string): CrossfadeError {

@@ -91,7 +91,8 @@ describe('a beginning', () => {
   it('of an attempt that died untold is undone by the one that fails after it, and by no other', async () => {
     const { endpoints, name } = migration;
     const activities = createActivities({
-      endpoints: () => endpoints,
+      endpoints: async () => ({ endpoints, release: async () => undefined }),
+      proveBoth: async () => undefined,
       hostQueue: 'here',
       knownAttributes: () => Promise.resolve([]),
     });

@@ -4,9 +4,12 @@ import { realpathSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { connectTarget, describeTarget } from '../databases/postgres/connection.ts';
+import type { SourceConnection } from '../connections.ts';
+import { d1Url } from '../databases/d1/address.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { startTemporal } from '../embedded/temporal.ts';
 import { messageOf } from '../errors.ts';
+import { Sources } from '../sources.ts';
 import { temporalEnvironment } from '../temporal-environment.ts';
 import { createWorkers } from '../worker.ts';
 import { closing } from './closing.ts';
@@ -88,7 +91,7 @@ export async function onOneMachine(
         signal: interrupt.signal,
         failed,
         watching: (workflowId) => ({
-          title: `${basename(databases.sourcePath)} → ${describeTarget(databases.targetUrl)}`,
+          title: `${titleOf(databases.source)} → ${describeTarget(databases.targetUrl)}`,
           signal: interrupt.signal,
           traffic: () => traffic.read(),
           ...(uiUrl === undefined ? {} : { uiUrl: workflowUrl(uiUrl, namespace, workflowId) }),
@@ -101,8 +104,9 @@ export async function onOneMachine(
 }
 
 /** @throws CrossfadeError SourceMissing, TargetUnreachable … before anything is started */
-async function reachBoth({ sourcePath, targetUrl }: Databases): Promise<void> {
-  openSource(sourcePath, 'read').close();
+async function reachBoth({ source, targetUrl, env }: Databases): Promise<void> {
+  if (source.kind === 'sqlite') openSource(source.path, 'read').close();
+  else await new Sources(env).prove(source);
   const target = await connectTarget(targetUrl, { applicationName: 'crossfade' });
   await target.end();
 }
@@ -112,9 +116,14 @@ function withoutTemporal(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 }
 
 /** The same for every way to write the same two databases. */
-function hashOf({ sourcePath, targetUrl }: Databases): string {
-  const pair = `${realpathSync(sourcePath)}\n${describeTarget(targetUrl)}`;
+function hashOf({ source, targetUrl }: Databases): string {
+  const name = source.kind === 'sqlite' ? realpathSync(source.path) : d1Url(source.d1.address);
+  const pair = `${name}\n${describeTarget(targetUrl)}`;
   return createHash('sha256').update(pair).digest('hex').slice(0, 12);
+}
+
+function titleOf(source: SourceConnection): string {
+  return source.kind === 'sqlite' ? basename(source.path) : `D1 ${source.d1.address.database}`;
 }
 
 /** Resolves when the signal aborts. */

@@ -1,8 +1,7 @@
 /** Options that several commands share, and what they are turned into. */
 import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError, type Command } from 'commander';
-import { postgresUrl, sqlitePath } from '../connections.ts';
-import { D1_SCHEME, d1Access, d1Address, type D1Source } from '../databases/d1/address.ts';
+import { postgresUrl, sourceConnection, sqlitePath, type SourceConnection } from '../connections.ts';
 import { parseDuration } from '../duration.ts';
 import { CrossfadeError, messageOf } from '../errors.ts';
 import type { Io } from './io.ts';
@@ -15,7 +14,7 @@ export interface DatabaseOptions {
 export function withSource(command: Command): Command {
   return command.option(
     '--source <url>',
-    'the SQLite file, sqlite:PATH, or d1-local:PATH (default: SOURCE_URL)',
+    'the SQLite file, sqlite:PATH, d1://ACCOUNT_ID/DATABASE_ID, or d1-local:PATH (default: SOURCE_URL)',
   );
 }
 
@@ -28,7 +27,7 @@ export function withDatabases(command: Command): Command {
 }
 
 export interface Databases {
-  sourcePath: string;
+  source: SourceConnection;
   targetUrl: string;
   /** The environment with both, for a worker: its connections are called `source` and `target`. */
   env: NodeJS.ProcessEnv;
@@ -36,12 +35,17 @@ export interface Databases {
 
 /** @throws CrossfadeError BadConnection, UnknownConnection */
 export function databasesOf(options: DatabaseOptions, env: NodeJS.ProcessEnv): Databases {
-  const sourcePath = sourceOf(options, env);
+  const { text, from } = sourceText(options, env);
+  const source = sourceConnection(text, from, env);
   const targetUrl = targetOf(options, env);
   return {
-    sourcePath,
+    source,
     targetUrl,
-    env: { ...env, SOURCE_URL: `sqlite:${sourcePath}`, TARGET_URL: targetUrl },
+    env: {
+      ...env,
+      SOURCE_URL: source.kind === 'sqlite' ? `sqlite:${source.path}` : text,
+      TARGET_URL: targetUrl,
+    },
   };
 }
 
@@ -49,12 +53,6 @@ export function databasesOf(options: DatabaseOptions, env: NodeJS.ProcessEnv): D
 export function sourceOf(options: DatabaseOptions, env: NodeJS.ProcessEnv): string {
   const { text, from } = sourceText(options, env);
   return sqlitePath(text, from);
-}
-
-/** The D1 database that is named as the source; null where it is a file. @throws CrossfadeError BadConnection, UnknownConnection */
-export function d1Of(options: DatabaseOptions, env: NodeJS.ProcessEnv): D1Source | null {
-  const { text, from } = sourceText(options, env);
-  return text.startsWith(D1_SCHEME) ? { address: d1Address(text, from), access: d1Access(env) } : null;
 }
 
 /** @throws CrossfadeError BadConnection, UnknownConnection */

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
+import { originOf } from '../databases/sqlite/origin.ts';
 import { CrossfadeError, messageOf } from '../errors.ts';
 
 /** Where the backup of a migration goes: beside the source, named after the migration. */
@@ -15,6 +16,7 @@ export function backupPathOf(sourcePath: string, migration: string): string {
  * Makes the backup, unless a complete one is there. VACUUM INTO reads one snapshot; the online backup API would start
  * again at every write.
  * @param onProgress told about once a second how many bytes are written
+ * @returns the file; of a D1 database a bookmark of its own, of 0 bytes
  * @throws CrossfadeError Internal where the file cannot be written
  */
 export async function backUp(
@@ -23,6 +25,8 @@ export async function backUp(
   onProgress: (bytes: number) => void,
   signal: AbortSignal,
 ): Promise<{ path: string; bytes: number }> {
+  const origin = originOf(sourcePath);
+  if (origin !== undefined) return { path: await origin.backUp(), bytes: 0 };
   const path = backupPathOf(sourcePath, migration);
   if (existsSync(path)) return { path, bytes: statSync(path).size };
   // A name of its own: a stale attempt that wakes up must not pass another one's half-written file off as complete.

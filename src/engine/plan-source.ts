@@ -3,6 +3,7 @@ import { accessSync, constants } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Plan } from '../contract.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
+import { originOf } from '../databases/sqlite/origin.ts';
 import { checkFree } from './begin.ts';
 import type { Endpoints } from './endpoints.ts';
 import { checkIntegrity } from './integrity.ts';
@@ -30,6 +31,7 @@ export async function planSource(
         message: `source ${sourcePath} cannot be written by this user, and the migration logs every change in it: run it as a user that may write to the file and to its directory`,
       });
     }
+    plan.notices.push(...(originOf(sourcePath)?.notices() ?? []));
     return plan;
   } finally {
     db.close();

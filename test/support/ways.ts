@@ -60,7 +60,11 @@ export class Ways {
       taskQueue,
       workflowBundle,
       activities: createActivities({
-        endpoints: (source) => shell.ways!.pairs.get(source)!.endpoints,
+        endpoints: async (source) => ({
+          endpoints: shell.ways!.pairs.get(source)!.endpoints,
+          release: async () => undefined,
+        }),
+        proveBoth: async () => undefined,
         hostQueue: taskQueue,
         knownAttributes: () => Promise.resolve([]),
       }),

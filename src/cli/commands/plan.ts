@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { sameName } from '../../databases/identifiers.ts';
 import type { Plan } from '../../contract.ts';
 import type { Io } from '../io.ts';
-import { d1Of, databasesOf, targetOf, withDatabases, type DatabaseOptions } from '../options.ts';
+import { databasesOf, withDatabases, type DatabaseOptions } from '../options.ts';
 import type { Action } from '../program.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { widthOf } from '../view/format.ts';
@@ -53,16 +53,15 @@ Example:
 }
 
 async function planOf(options: Options, io: Io): Promise<Plan> {
-  const d1 = d1Of(options, io.env);
+  const { source, targetUrl } = databasesOf(options, io.env);
   const { policies, overrides } = await settingsOf(options, io);
-  if (d1 !== null) {
+  if (source.kind === 'd1') {
     const { planD1 } = await import('../../engine/plan-d1.ts');
-    return planD1(d1, targetOf(options, io.env), { policies, overrides });
+    return planD1(source.d1, targetUrl, { policies, overrides });
   }
-  const { sourcePath, targetUrl } = databasesOf(options, io.env);
   const { planSource } = await import('../../engine/plan-source.ts');
   // No migration has an empty name: whatever is under way in either database is another one.
-  return planSource({ sourcePath, targetUrl }, '', { policies, overrides });
+  return planSource({ sourcePath: source.path, targetUrl }, '', { policies, overrides });
 }
 
 /** @throws CrossfadeError InvalidInput where the plan has no such table */

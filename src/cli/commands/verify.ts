@@ -37,17 +37,20 @@ Example:
     )
     .action(
       action(async (io, options: Options) => {
-        const { sourcePath, targetUrl } = databasesOf(options, io.env);
+        const { source, targetUrl } = databasesOf(options, io.env);
         const { verifyDatabases } = await import('../../engine/verify.ts');
+        const { withSource } = await import('../../sources.ts');
         const { renderVerdict } = await import('../view/verdict.ts');
         const { paintFor, widthOf } = await import('../view/format.ts');
-        const verdict = await verifyDatabases({
-          sourcePath,
-          targetUrl,
-          mode: options.sample === undefined ? 'full' : 'sample',
-          sampleRows: options.sample ?? DEFAULT_INPUT.verify.sampleRows,
-          repair: options.repair === true,
-        });
+        const verdict = await withSource(source, io.env, (sourcePath) =>
+          verifyDatabases({
+            sourcePath,
+            targetUrl,
+            mode: options.sample === undefined ? 'full' : 'sample',
+            sampleRows: options.sample ?? DEFAULT_INPUT.verify.sampleRows,
+            repair: options.repair === true,
+          }),
+        );
         const text =
           options.json === true
             ? JSON.stringify(verdict, null, 2)

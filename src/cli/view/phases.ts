@@ -62,7 +62,8 @@ function doneDetail(phase: Phase, status: MigrationStatus): string {
   if (phase === 'plan' && plan !== undefined) {
     return `${counted(plan.tables, 'table')} · ${counted(plan.rows, 'row')} · ${bytes(plan.bytes)}`;
   }
-  if (phase === 'backup' && backup !== undefined) return bytes(backup.bytes);
+  if (phase === 'backup' && backup !== undefined)
+    return backup.bytes === 0 ? 'Time Travel bookmark' : bytes(backup.bytes);
   if (phase === 'copy' && copy !== undefined) {
     const rate = copy.ms > 0 ? ` · ${count((copy.rows / copy.ms) * 1_000)} rows/s` : '';
     return `${counted(copy.rows, 'row')} · ${bytes(copy.bytes)}${rate}`;

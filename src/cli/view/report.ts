@@ -72,8 +72,11 @@ function factLines(report: MigrationReport, width: number, paint: Paint): string
   }
   if (cutover !== undefined) lines.push(labelled('cutover', switchText(cutover), paint));
   if (backup !== undefined) {
-    lines.push(labelled('backup', bytes(backup.bytes), paint));
-    for (const part of wrap(backup.path, width - 13)) lines.push(labelled('', part, paint));
+    const [first = '', ...rest] = wrap(backup.path, width - 13);
+    // A bookmark of D1's has no size.
+    if (backup.bytes > 0) lines.push(labelled('backup', bytes(backup.bytes), paint));
+    lines.push(labelled(backup.bytes > 0 ? '' : 'backup', first, paint));
+    for (const part of rest) lines.push(labelled('', part, paint));
   }
   if (views !== undefined && views.created + views.leftOutCount > 0) {
     lines.push(

@@ -42,7 +42,7 @@ export function d1Address(text: string, from: string): D1Address {
 }
 
 /** @throws CrossfadeError BadConnection where the environment has no token */
-export function d1Access(env: NodeJS.ProcessEnv): D1Access {
+export function d1Access(env: Record<string, string | undefined>): D1Access {
   const token = env['CLOUDFLARE_API_TOKEN'];
   if (token === undefined || token === '') {
     throw new CrossfadeError(
@@ -51,4 +51,8 @@ export function d1Access(env: NodeJS.ProcessEnv): D1Access {
     );
   }
   return { token, baseUrl: (env['CLOUDFLARE_API_BASE_URL'] ?? BASE_URL).replace(/\/+$/, '') };
+}
+
+export function d1Url({ account, database }: D1Address): string {
+  return `${D1_SCHEME}${account}/${encodeURIComponent(database)}`;
 }

@@ -5,7 +5,7 @@
 import ky, { HTTPError, TimeoutError, type KyInstance, type Options } from 'ky';
 import pThrottle from 'p-throttle';
 import { CrossfadeError, messageOf } from '../../errors.ts';
-import type { D1Access, D1Address } from './address.ts';
+import { d1Url, type D1Access, type D1Address } from './address.ts';
 
 /** A value as the JSON of an answer holds it: integers beyond 2^53 are rounded there, so `cells.ts` asks for text. */
 export type JsonCell = null | number | string;
@@ -78,13 +78,16 @@ export class D1Client {
   /** For messages. */
   readonly name: string;
   readonly counts: Counts = { requests: 0, repeated: 0 };
+  /** The database's id, once it is opened. */
+  readonly id: string;
   private readonly address: D1Address;
   private readonly http: KyInstance;
   private readonly turn: () => Promise<void>;
 
   constructor(address: D1Address, access: D1Access) {
     this.address = address;
-    this.name = `d1://${address.account}/${address.database}`;
+    this.id = address.database;
+    this.name = d1Url(address);
     this.turn = pThrottle({ limit: REQUESTS_PER_WINDOW, interval: WINDOW_MS, strict: true })(async () => {});
     this.http = ky.create({
       prefixUrl: `${access.baseUrl}/accounts/${address.account}/d1/database`,
@@ -167,6 +170,15 @@ export class D1Client {
       ONCE,
     );
     return results.map(({ results: answer }) => answer);
+  }
+
+  /**
+   * Name of this moment, to which Time Travel can put the database back
+   * (https://developers.cloudflare.com/api/resources/d1/subresources/database/subresources/time_travel/methods/get_bookmark/).
+   */
+  async bookmark(): Promise<string> {
+    const found = await this.call<{ bookmark: string }>('get', `${this.address.database}/time_travel/bookmark`);
+    return found.bookmark;
   }
 
   private async call<T>(

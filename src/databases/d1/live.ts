@@ -2,17 +2,24 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
-import type { TablePlan } from '../../contract.ts';
+import type { Finding, TablePlan } from '../../contract.ts';
 import { CrossfadeError, messageOf } from '../../errors.ts';
 import { BATCH_TABLE } from '../sqlite/control.ts';
 import type { Origin, StagedTable } from '../sqlite/origin.ts';
 import { retryBusy } from '../sqlite/transaction.ts';
 import { isCaptured } from './captured.ts';
 import { chainSql, conditions, isConflict, type OriginState } from './chain.ts';
-import { D1Error, UnknownOutcome, type D1Client, type Statement } from './client.ts';
+import {
+  D1Error,
+  REQUESTS_PER_WINDOW,
+  UnknownOutcome,
+  WINDOW_MS,
+  type D1Client,
+  type Statement,
+} from './client.ts';
 import { Feed } from './feed.ts';
 import { fillMirror, type FillProgress } from './fill.ts';
-import { MirrorFile, Overtaken } from './mirror-file.ts';
+import { Overtaken, type MirrorFile } from './mirror-file.ts';
 import { addForOrigin, makeRecordable, recorded, unrecorded, type Recording } from './recording.ts';
 import { returningSql } from './reverse-batch.ts';
 
@@ -49,6 +56,28 @@ export class LiveD1 implements Origin {
   putRows(db: Database.Database, staged: StagedTable[], put: () => Map<TablePlan, Set<bigint>>): void {
     const statements = unrecorded(db, () => returningSql(db, staged, put));
     addForOrigin(db, statements);
+  }
+
+  async backUp(): Promise<string> {
+    const bookmark = await this.client.bookmark();
+    return `Time Travel bookmark ${bookmark}: npx wrangler d1 time-travel restore ${this.client.id} --bookmark=${bookmark}`;
+  }
+
+  notices(): Finding[] {
+    const { requests } = this.client.counts;
+    const windows = Math.floor(requests / REQUESTS_PER_WINDOW);
+    const wait =
+      windows === 0
+        ? 'within one window'
+        : `for which it waits at least ${(windows * WINDOW_MS) / 60_000} minutes`;
+    return [
+      {
+        code: 'd1-requests',
+        message:
+          `reading every row once took ${requests} requests to Cloudflare, and the copy reads them once more; crossfade sends at most ` +
+          `${REQUESTS_PER_WINDOW} in ${WINDOW_MS / 60_000} minutes, ${wait}`,
+      },
+    ];
   }
 
   refresh(): Promise<void> {

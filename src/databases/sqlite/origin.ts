@@ -3,7 +3,7 @@
  * its origin, and comes into the mirror from there.
  */
 import type Database from 'better-sqlite3';
-import type { TablePlan } from '../../contract.ts';
+import type { Finding, TablePlan } from '../../contract.ts';
 
 /** Rows that come back from the target, in temporary tables of the connection. */
 export interface StagedTable {
@@ -26,6 +26,10 @@ export interface Origin {
   change<T>(db: Database.Database, work: () => T, rows: boolean): Promise<T>;
   /** Within such work: puts staged rows into the mirror by `put`, and at the origin in its own way, see `returningSql`. */
   putRows(db: Database.Database, staged: StagedTable[], put: () => Map<TablePlan, Set<bigint>>): void;
+  /** Notes a moment to which the origin can be put back. @returns what it is, and the command that does so */
+  backUp(): Promise<string>;
+  /** What a plan says of the origin, besides its schema and rows. */
+  notices(): Finding[];
   /** Prepares a connection that is about to write. */
   attach(db: Database.Database): void;
   /** Watches the origin until `stop`, so that what is written there arrives in the mirror. */

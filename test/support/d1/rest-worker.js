@@ -15,7 +15,7 @@ export default {
       return failure(401, 10000, 'Authentication error');
     }
     const [, account, id = '', method = ''] =
-      /^\/client\/v4\/accounts\/([^/]+)\/d1\/database\/?([^/]*)\/?([^/]*)$/.exec(pathname) ?? [];
+      /^\/client\/v4\/accounts\/([^/]+)\/d1\/database\/?([^/]*)\/?(.*)$/.exec(pathname) ?? [];
     if (account === undefined)
       return failure(404, 7003, `Could not route to ${pathname}, perhaps your object identifier is invalid?`);
     if (account !== env.ACCOUNT)
@@ -27,6 +27,8 @@ export default {
     }
     if (id !== env.DATABASE) return failure(404, 7404, `The database ${id} could not be found`);
     if (method === '') return success(database);
+    if (method === 'time_travel/bookmark')
+      return success({ bookmark: '00000001-00000002-00004b1f-0123456789abcdef' });
     if (method !== 'raw' || request.method !== 'POST') return failure(405, 7001, 'Method not allowed');
     const body = await request.json();
     try {
