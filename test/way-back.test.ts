@@ -144,12 +144,13 @@ describe('from every phase', () => {
 describe('a cancellation', () => {
   it.concurrent('is the end also where the worker of its step died before it heard of it', async () => {
     await withWay(async (way, before) => {
-      const lost = way.interfere('lose', 'addForeignKeys');
+      // Without a heartbeat, and without an answer until all is over.
+      const silent = way.interfere('hold', 'addForeignKeys');
       const handle = await way.start();
-      await lost.reached;
+      await silent.reached;
       await handle.cancel();
-      lost.release();
-      expect(await way.failure()).toMatchObject({ type: 'CancelledFailure' });
+      const failure = await way.failure().finally(() => silent.release());
+      expect(failure).toMatchObject({ type: 'CancelledFailure' });
       const { outcome, reason } = await way.status();
       expect({ outcome, reason }).toEqual({ outcome: 'rolled back', reason: 'the workflow was cancelled' });
       await expectBack(way, before, 'drop');
