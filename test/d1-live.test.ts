@@ -123,6 +123,16 @@ test('a live D1 database moves to PostgreSQL and back, with every write', async 
   });
   expect(verdict).toMatchObject({ equal: true, mismatches: [] });
   const all = `SELECT id, name, balance, note FROM users ORDER BY id`;
+  const tampered = new Database(path);
+  tampered.exec(`CREATE TEMP TABLE saved AS SELECT * FROM posts WHERE id = 30;
+    UPDATE users SET note = 'other' WHERE id = 20; DELETE FROM posts WHERE id = 30`);
+  expect(await live.audit(['users', 'posts'])).toEqual([
+    { table: 'posts', key: '["i:30"]', kind: 'only at the origin' },
+    { table: 'users', key: '["i:20"]', kind: 'different' },
+  ]);
+  tampered.exec(`UPDATE users SET note = NULL WHERE id = 20; INSERT INTO posts SELECT * FROM saved`);
+  tampered.close();
+  expect(await live.audit(['users', 'posts'])).toEqual([]);
   expect(await inTarget(all.replace('id,', 'id::int,'))).toEqual(inD1(all));
   await addForeignKeys(endpoints, lease('control'));
   await d1.exec(`INSERT INTO users (name, balance) VALUES ('last', 7)`);

@@ -17,12 +17,13 @@ import {
 import { openSource } from '../databases/sqlite/connection.ts';
 import { ChangedKeys, proveReach } from '../databases/sqlite/log.ts';
 import { isUnnamed, numberingOf, Renumbered } from '../databases/sqlite/numbering.ts';
+import { originOf } from '../databases/sqlite/origin.ts';
 import { ReadingThread } from '../databases/sqlite/reading-thread.ts';
 import { readTransaction } from '../databases/sqlite/transaction.ts';
 import { describe, readableKey, valuesOf } from './compare.ts';
 import { Decider, isReplaying } from './decide.ts';
 import { pause, type Endpoints } from './endpoints.ts';
-import { Found, type FoundDifference } from './found.ts';
+import { Found, MISMATCHES_SHOWN, type FoundDifference } from './found.ts';
 import { asRead } from './generated.ts';
 import { compareKeys, onTargetSnapshot, type Pair, type PairedRead } from './paired-read.ts';
 import { Repairer } from './repair.ts';
@@ -146,6 +147,21 @@ export class Verifier {
     return new Repairer(sourcePath, client);
   }
 
+  /** Where the file is a mirror, the source itself is read again: what was compared is what is there. */
+  private async audit(signal: AbortSignal | undefined): Promise<Mismatch[]> {
+    const { db, targetIsPrimary } = this.pair;
+    const names = this.plan.tables.map(({ name }) => name);
+    const differences = (await originOf(db.name)?.audit(names, signal)) ?? [];
+    const [sourceOnly, targetOnly]: Mismatch['kind'][] = targetIsPrimary
+      ? ['missing-on-primary', 'missing-on-secondary']
+      : ['missing-on-secondary', 'missing-on-primary'];
+    return differences.map(({ table, key, kind }) => ({
+      table,
+      key,
+      kind: kind === 'different' ? kind : kind === 'only at the origin' ? sourceOnly! : targetOnly!,
+    }));
+  }
+
   async verify(options: PassOptions, repairer?: Repairer): Promise<Verdict> {
     const started = performance.now();
     await this.proveCopied();
@@ -181,16 +197,17 @@ export class Verifier {
       await this.healQuarantine(repairer, decider, options);
     const { found, healed } = decider;
     const undecided = decider.undecided.count;
+    const audited = options.mode === 'full' ? await this.audit(options.signal) : [];
     const quarantined = await countQuarantine(this.pair.client);
     return {
-      equal: found.count + findings.length + quarantined + undecided === 0,
+      equal: found.count + audited.length + findings.length + quarantined + undecided === 0,
       mode: options.mode,
       at: new Date().toISOString(),
       ms: Math.round(performance.now() - started),
       rows,
       tables,
-      mismatches: found.mismatches,
-      mismatchCount: found.count,
+      mismatches: [...audited, ...found.mismatches].slice(0, MISMATCHES_SHOWN),
+      mismatchCount: found.count + audited.length,
       schema: findings.slice(0, FINDINGS_SHOWN),
       schemaCount: findings.length,
       quarantined,

@@ -177,7 +177,10 @@ export class D1Client {
    * (https://developers.cloudflare.com/api/resources/d1/subresources/database/subresources/time_travel/methods/get_bookmark/).
    */
   async bookmark(): Promise<string> {
-    const found = await this.call<{ bookmark: string }>('get', `${this.address.database}/time_travel/bookmark`);
+    const found = await this.call<{ bookmark: string }>(
+      'get',
+      `${this.address.database}/time_travel/bookmark`,
+    );
     return found.bookmark;
   }
 

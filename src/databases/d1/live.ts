@@ -5,8 +5,9 @@ import type Database from 'better-sqlite3';
 import type { Finding, TablePlan } from '../../contract.ts';
 import { CrossfadeError, messageOf } from '../../errors.ts';
 import { BATCH_TABLE } from '../sqlite/control.ts';
-import type { Origin, StagedTable } from '../sqlite/origin.ts';
+import type { AuditDifference, Origin, StagedTable } from '../sqlite/origin.ts';
 import { retryBusy } from '../sqlite/transaction.ts';
+import { auditMirror } from './audit.ts';
 import { isCaptured } from './captured.ts';
 import { chainSql, conditions, isConflict, type OriginState } from './chain.ts';
 import {
@@ -56,6 +57,10 @@ export class LiveD1 implements Origin {
   putRows(db: Database.Database, staged: StagedTable[], put: () => Map<TablePlan, Set<bigint>>): void {
     const statements = unrecorded(db, () => returningSql(db, staged, put));
     addForOrigin(db, statements);
+  }
+
+  audit(tables: string[], signal?: AbortSignal): Promise<AuditDifference[]> {
+    return auditMirror(this.client, this.mirror, { tables, refresh: () => this.refresh(), signal });
   }
 
   async backUp(): Promise<string> {

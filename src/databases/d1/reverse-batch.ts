@@ -6,8 +6,9 @@
 import type Database from 'better-sqlite3';
 import type { TablePlan } from '../../contract.ts';
 import { quoted } from '../identifiers.ts';
-import { InvalidText, mayBeInvalid, textOf } from '../invalid-text.ts';
+import { InvalidText } from '../invalid-text.ts';
 import type { KeyValue } from '../key.ts';
+import { exactRows } from '../sqlite/exact-rows.ts';
 import { rowidOf } from '../sqlite/rowid.ts';
 import { uniqueIndexesOf } from '../sqlite/schema.ts';
 import type { StagedTable } from '../sqlite/origin.ts';
@@ -161,21 +162,6 @@ function stagedRows(
     `FROM ${rows} r ORDER BY 1`,
   );
   return found.map(([number, ...row]) => ({ number: number as bigint, row }));
-}
-
-/** Rows with every value exact, texts that are not valid UTF-8 included. */
-function exactRows(db: Database.Database, columns: string[], from: string): KeyValue[][] {
-  const rows = db
-    .prepare(`SELECT ${columns.join(', ')} ${from}`)
-    .safeIntegers()
-    .raw()
-    .all() as KeyValue[][];
-  if (!rows.some((row) => row.some(mayBeInvalid))) return rows;
-  const bytes = db
-    .prepare(`SELECT ${columns.map((name) => `CAST(${name} AS BLOB)`).join(', ')} ${from}`)
-    .raw()
-    .all() as Buffer[][];
-  return rows.map((row, r) => row.map((value, c) => (mayBeInvalid(value) ? textOf(bytes[r]![c]!) : value)));
 }
 
 function prefixed(names: string[], alias: string): string {

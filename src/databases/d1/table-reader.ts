@@ -1,4 +1,5 @@
 /** Reads a table of D1 in key order, page by page, as much in one request as D1's limits allow. */
+import { LOG_TABLE } from '../sqlite/control.ts';
 import { balanced } from '../sqlite/encode.ts';
 import type { SourceTable } from '../sqlite/schema.ts';
 import { quoted } from '../identifiers.ts';
@@ -21,14 +22,19 @@ export interface Page {
 
 export class TableReader {
   readonly table: TableRows;
+  /** End of the change log in the last snapshot; 0 where none was asked for. */
+  position = 0n;
   private readonly client: D1Client;
+  private readonly logged: boolean;
   /** SQL names of the columns that order the rows. */
   private readonly order: string[];
   private after: KeyValue[] | null = null;
   private limit = 500;
 
-  constructor(client: D1Client, table: SourceTable) {
+  /** @param logged is there a change log, whose end each page is to tell? */
+  constructor(client: D1Client, table: SourceTable, logged = false) {
     this.client = client;
+    this.logged = logged;
     this.table = new TableRows(client, table);
     this.order = this.table.key.map((name) => `t.${quoted(name)}`);
   }
@@ -36,7 +42,11 @@ export class TableReader {
   /** The next rows; null after the last. @throws as `D1Client.read` */
   async next(): Promise<Page | null> {
     // Several statements on one snapshot where a row has more cells than a result may have columns.
-    const rows = await this.table.rows(await this.client.read(this.table.statements(this.pageSql())));
+    const position = this.logged ? [`SELECT CAST(max(seq) AS TEXT) AS position FROM ${LOG_TABLE}`] : [];
+    const answers = await this.client.read([...this.table.statements(this.pageSql()), ...position]);
+    const end = this.logged ? answers.pop()!.rows[0]![0]! : '0';
+    this.position = BigInt(end);
+    const rows = await this.table.rows(answers);
     if (rows.length === 0) return null;
     const { after } = this;
     const to = this.table.places.map((place) => rows.at(-1)![place]!);

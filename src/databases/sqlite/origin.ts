@@ -15,6 +15,12 @@ export interface StagedTable {
   rows: string;
 }
 
+export interface AuditDifference {
+  table: string;
+  key: string;
+  kind: 'only at the origin' | 'only in the mirror' | 'different';
+}
+
 export interface Origin {
   /** Brings the mirror to what the origin holds now. @throws CrossfadeError SourceBusy, SourceDenied, SourceMissing */
   refresh(): Promise<void>;
@@ -26,6 +32,11 @@ export interface Origin {
   change<T>(db: Database.Database, work: () => T, rows: boolean): Promise<T>;
   /** Within such work: puts staged rows into the mirror by `put`, and at the origin in its own way, see `returningSql`. */
   putRows(db: Database.Database, staged: StagedTable[], put: () => Map<TablePlan, Set<bigint>>): void;
+  /**
+   * Reads the tables' rows at the origin again and compares them with the mirror, byte by byte.
+   * @returns rows that differ although nothing has changed them meanwhile, by table and `keyText`; none where the mirror is exact
+   */
+  audit(tables: string[], signal?: AbortSignal): Promise<AuditDifference[]>;
   /** Notes a moment to which the origin can be put back. @returns what it is, and the command that does so */
   backUp(): Promise<string>;
   /** What a plan says of the origin, besides its schema and rows. */
