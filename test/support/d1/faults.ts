@@ -8,30 +8,41 @@ export type Fault =
   /** D1 does it, and the reply is lost. */
   | 'lost-reply'
   /** The connection ends before D1 has heard of it. */
-  | 'cut';
+  | 'cut'
+  /** Something happens before D1 hears of it. */
+  | { before: () => Promise<void> }
+  /** The connection ends, and D1 hears of it when the promise is kept; `done` is kept with D1's answer. */
+  | { late: Promise<void>; done: (answer: string) => void };
 
 export interface FaultyProxy {
   /** In place of CLOUDFLARE_API_BASE_URL. */
   baseUrl: string;
   /** Each is done to one request, in this order. */
   next: Fault[];
+  /** Which requests they are done to, by body; default all. */
+  meant: (body: string) => boolean;
   /** Requests that arrived. */
   seen: number;
   stop(): Promise<void>;
 }
 
 export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
-  const proxy: FaultyProxy = { baseUrl: '', next: [], seen: 0, stop: async () => {} };
+  const proxy: FaultyProxy = { baseUrl: '', next: [], meant: () => true, seen: 0, stop: async () => {} };
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     proxy.seen++;
-    const fault = proxy.next.shift();
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
+    const fault = proxy.meant(Buffer.concat(chunks).toString()) ? proxy.next.shift() : undefined;
     if (fault === 'cut') {
       request.socket.destroy();
       return;
     }
-    if (typeof fault === 'object') {
+    if (typeof fault === 'object' && 'late' in fault) {
+      request.socket.destroy();
+      await fault.late;
+    } else if (typeof fault === 'object' && 'before' in fault) {
+      await fault.before();
+    } else if (typeof fault === 'object') {
       const { status, code, message, retryAfter } = fault;
       response.writeHead(status, {
         'content-type': 'application/json',
@@ -48,6 +59,7 @@ export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
       ...(chunks.length === 0 ? {} : { body: Buffer.concat(chunks) }),
     });
     const body = Buffer.from(await found.arrayBuffer());
+    if (typeof fault === 'object' && 'late' in fault) return fault.done(body.toString());
     if (fault === 'lost-reply') {
       request.socket.destroy();
       return;
