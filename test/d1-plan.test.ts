@@ -46,9 +46,9 @@ test('the plan of a D1 database tells types, blockers and requests, and leaves n
 });
 
 test('a command that cannot take a D1 database says so', async () => {
-  const { status, err } = await crossfade('verify');
+  const { status, err } = await runCommand(['export', '--source', d1.url, '--out', 'nowhere'], d1.env);
   expect({ status, err }).toEqual({
     status: 2,
-    err: 'crossfade: --source names a D1 database, of which only "crossfade plan" reads so far: for a local one use d1-local:PATH\n',
+    err: 'crossfade: --source names a D1 database, and this needs a file: for a local one use d1-local:PATH; inside a Worker use crossfade/workers\n',
   });
 });
