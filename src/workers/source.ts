@@ -66,6 +66,8 @@ export interface WrittenOnD1 extends Written {
 
 export class D1Source implements SwitchableSource, ReadableSource, ComparedSource {
   readonly #db: D1Database;
+  /** A control table has been seen: most likely it is still there, and need not be looked for first. */
+  #present = false;
 
   /** @throws CrossfadeError BadConnection for a session, whose reads may be older than its control row */
   constructor(db: D1Database) {
@@ -81,12 +83,16 @@ export class D1Source implements SwitchableSource, ReadableSource, ComparedSourc
   async view(): Promise<SourceView> {
     let row: Record<string, unknown> | undefined;
     try {
-      const [present] = await this.#rows(plain(`SELECT ${PRESENT} AS present`));
-      if (present?.[0]?.['present'] !== 1) return ABSENT;
+      if (!this.#present) {
+        const [found] = await this.#rows(plain(`SELECT ${PRESENT} AS present`));
+        if (found?.[0]?.['present'] !== 1) return ABSENT;
+        this.#present = true;
+      }
       row = (await this.#rows(plain(VIEW)))[0]?.[0];
     } catch (error) {
-      if (isControlMissing(error)) return ABSENT;
-      throw error;
+      if (!isControlMissing(error)) throw error;
+      this.#present = false;
+      return ABSENT;
     }
     if (row === undefined) return { control: 'broken' };
     return {
