@@ -52,6 +52,16 @@ test('a table of many pages, with values longer than D1 gives in one piece, arri
   await expectEqual('big.db');
 });
 
+test('a mirror from before is read anew where no log tells what has changed since', async () => {
+  await d1.exec(
+    'CREATE TABLE again (id INTEGER PRIMARY KEY, v)',
+    `INSERT INTO again VALUES (1, 'a'), (2, 'b')`,
+  );
+  await expectEqual('again.db');
+  await d1.exec(`UPDATE again SET v = 'c' WHERE id = 1`, 'DELETE FROM again WHERE id = 2');
+  await expectEqual('again.db');
+});
+
 /** Compares the mirror with the file in which workerd keeps the database, by storage class and bytes. */
 async function expectEqual(name: string): Promise<void> {
   const path = join(folder, name);

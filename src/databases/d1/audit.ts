@@ -10,7 +10,7 @@ import { readTransaction } from '../sqlite/transaction.ts';
 import { capturedTables, type CapturedTable } from './captured.ts';
 import type { D1Client } from './client.ts';
 import type { MirrorFile } from './mirror-file.ts';
-import { TableReader, type Page } from './table-reader.ts';
+import { TableReader } from './table-reader.ts';
 import type { TableRows } from './table-rows.ts';
 
 /** A row that changes at every look is told by the log, so that a pass more decides it. */
@@ -47,18 +47,15 @@ export async function auditMirror(
     let changing = false;
     const logged = mirror.has(LOG_TABLE);
     const reader = new TableReader(client, table, logged);
-    let last: KeyValue[] | null = null;
-    for (;;) {
+    for (let page = await reader.next(); page !== null; page = await reader.next()) {
       signal?.throwIfAborted();
-      const page: Page | null = await reader.next();
       await refresh();
-      const range = { after: last, to: page?.to ?? null, position: reader.position };
-      const compared = compareRange(mirror, reader.table, page?.rows ?? [], range, captured.get(table.name));
+      const range = { after: page.after, to: page.to, position: reader.position };
+      const compared = compareRange(mirror, reader.table, page.rows, range, captured.get(table.name));
       found.push(...compared.differences);
       changing ||= compared.changing;
-      if (page === null) return { differences: found, changing };
-      last = page.to;
     }
+    return { differences: found, changing };
   }
 }
 

@@ -32,6 +32,8 @@ interface Poll {
   digest: string;
   /** Of the log. */
   first: bigint | null;
+  /** The token of the row at the mirror's position. */
+  token: string | null;
   /** Tables that the log names after the mirror's position, by number. */
   changed: number[];
   sequences: string | null;
@@ -69,14 +71,18 @@ export class Feed {
    * @throws as `D1Client.read`
    */
   async sync(): Promise<OriginState> {
+    // Not the end that the log has by then: under steady writes there is always one row more.
+    let goal: bigint | null = null;
     for (;;) {
       try {
         const poll = await this.poll();
         if (poll === null) continue;
-        const { filled } = this.mirror.state();
-        const behind = filled > 0 && poll.state.head !== null && poll.state.head > this.mirror.position();
-        if (!behind) return poll.state;
+        const { head } = poll.state;
+        goal ??= head;
+        const behind = goal !== null && head !== null && this.mirror.position() < goal;
+        if (!behind || this.mirror.state().filled === 0) return poll.state;
         await this.followLog(poll);
+        if (this.mirror.position() >= goal!) return poll.state;
       } catch (error) {
         if (!(error instanceof Overtaken)) throw error;
       }
@@ -98,6 +104,14 @@ export class Feed {
     }
     if (poll.state.tables !== before.tables || poll.digest !== before.digest) {
       await this.readSchema(before);
+      return null;
+    }
+    if (position > 0n && poll.token !== this.mirror.token()) {
+      // Sequence numbers recur after a restore and from one migration to the next, the random tokens do not.
+      this.mirror.change(() => {
+        this.mirror.prove(before, position);
+        this.mirror.forget();
+      });
       return null;
     }
     const told = JSON.stringify([
@@ -136,6 +150,7 @@ export class Feed {
       `SELECT ${TABLES_SQL} AS tables, ${DIGEST_SQL} AS digest, ${asked(CONTROL_TABLE, CONTROL_SQL)} AS control, ` +
         `${asked(LEASE_TABLE, LEASE_SQL)} AS lease, ${asked(BATCH_TABLE, BATCH_SQL)} AS batch, ` +
         `${asked(LOG_TABLE, `(SELECT CAST(max(seq) AS TEXT) FROM ${LOG_TABLE})`)} AS head, ` +
+        `${asked(LOG_TABLE, `(SELECT CAST(token AS TEXT) FROM ${LOG_TABLE} WHERE seq = ${position})`)} AS token, ` +
         `${asked(LOG_TABLE, `(SELECT CAST(min(seq) AS TEXT) FROM ${LOG_TABLE})`)} AS first, ` +
         `${asked(LOG_TABLE, `(SELECT json_group_array(t) FROM (SELECT DISTINCT t FROM ${LOG_TABLE} WHERE seq > ${position}))`)} AS changed, ` +
         `${asked(SUSPENDED_TABLE, `(SELECT json_group_array(json_array(name, sql)) FROM ${SUSPENDED_TABLE})`)} AS suspended, ` +
@@ -143,7 +158,7 @@ export class Feed {
         `${this.mirror.has('sqlite_sequence') ? '(SELECT json_group_array(json_array(name, seq)) FROM sqlite_sequence)' : 'NULL'} AS sequences`,
     ];
     const [answer] = await this.client.read(statements);
-    const [all, digest, control, lease, batch, head, first, changed, suspended, numbering, sequences] =
+    const [all, digest, control, lease, batch, head, token, first, changed, suspended, numbering, sequences] =
       answer!.rows[0] as (string | null)[];
     return {
       state: {
@@ -154,6 +169,7 @@ export class Feed {
         head: head === null ? null : BigInt(head!),
       } as OriginState,
       digest: digest!,
+      token: token!,
       first: first === null ? null : BigInt(first!),
       changed: changed === null ? [] : (JSON.parse(changed!) as number[]),
       sequences: sequences!,

@@ -39,15 +39,12 @@ export async function fillMirror(
   for (const table of readSchema(mirror.db).tables) {
     const reader = new TableReader(client, table);
     const writer = new PageWriter(mirror, reader.table);
-    let last: KeyValue[] | null = null;
     for (let page = await reader.next(); page !== null; page = await reader.next()) {
-      const { rows: found, to } = page;
-      mine(() => writer.replace(page!));
-      rows += found.length;
-      last = to;
+      const found = page;
+      mine(() => writer.replace(found));
+      rows += found.rows.length;
       onProgress({ rows, requests: client.counts.requests });
     }
-    mine(() => writer.deleteBetween(last, null));
   }
   mine(() => mirror.set({ filled: logged ? 2 : 1, filler: null }));
 }
@@ -76,7 +73,7 @@ class PageWriter {
   }
 
   /** @param after exclusive, null for the beginning; @param to inclusive, null for the end */
-  deleteBetween(after: KeyValue[] | null, to: KeyValue[] | null): void {
+  private deleteBetween(after: KeyValue[] | null, to: KeyValue[] | null): void {
     const key = `(${this.rows.key.map(quoted).join(', ')})`;
     const marks = (values: KeyValue[], all: string[]): string =>
       `(${all.splice(0, values.length).join(', ')})`;

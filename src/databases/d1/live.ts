@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
 import type { Finding, TablePlan } from '../../contract.ts';
 import { CrossfadeError, messageOf } from '../../errors.ts';
-import { BATCH_TABLE } from '../sqlite/control.ts';
+import { BATCH_TABLE, LOG_TABLE } from '../sqlite/control.ts';
 import type { AuditDifference, Origin, StagedTable } from '../sqlite/origin.ts';
 import { retryBusy } from '../sqlite/transaction.ts';
 import { auditMirror } from './audit.ts';
@@ -96,9 +96,9 @@ export class LiveD1 implements Origin {
 
   /** Brings the mirror up to date, and reads every row first where it has not or not exactly. @throws as `fillMirror` */
   async ready(onProgress?: (progress: FillProgress) => void): Promise<void> {
-    for (;;) {
+    for (let filled = false; ; filled = true) {
       await this.refresh();
-      if (!this.isStale()) return;
+      if (!this.isStale() && (filled || !this.isUnfollowed())) return;
       this.filling ??= fillMirror(this.client, this.mirror, onProgress).finally(() => {
         this.filling = null;
       });
@@ -109,6 +109,12 @@ export class LiveD1 implements Origin {
         await sleep(100);
       }
     }
+  }
+
+  /** Without a log nothing tells what has changed since the rows were read. */
+  private isUnfollowed(): boolean {
+    const { control } = this.mirror.state();
+    return !this.mirror.has(LOG_TABLE) && !(control?.includes('"moved"') ?? false);
   }
 
   private isStale(): boolean {

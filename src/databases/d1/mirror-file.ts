@@ -93,6 +93,19 @@ export class MirrorFile {
       .get() as bigint;
   }
 
+  /** The random token of the log's row at the position; null where there is none. */
+  token(): string | null {
+    if (!this.has(LOG_TABLE)) return null;
+    const sql = `SELECT CAST(token AS TEXT) FROM ${LOG_TABLE} ORDER BY seq DESC LIMIT 1`;
+    return (this.db.prepare(sql).pluck().get() as string | undefined) ?? null;
+  }
+
+  /** Begins anew: the origin's log does not go on from the mirror's. */
+  forget(): void {
+    if (this.has(LOG_TABLE)) this.db.exec(`DELETE FROM ${LOG_TABLE}`);
+    this.set({ filled: 0, filler: null });
+  }
+
   has(table: string): boolean {
     return this.db.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(table) !== undefined;
   }

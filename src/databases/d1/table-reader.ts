@@ -15,9 +15,9 @@ const MOST_ROWS = 20_000;
 export interface Page {
   /** The cells in the order of `columns`. */
   rows: KeyValue[][];
-  /** Keys between which these are all rows: after the first, null for the beginning, up to the second. */
+  /** Keys between which these are all rows of the snapshot: after the first, up to the second; null for either end of the table. */
   after: KeyValue[] | null;
-  to: KeyValue[];
+  to: KeyValue[] | null;
 }
 
 export class TableReader {
@@ -30,6 +30,7 @@ export class TableReader {
   private readonly order: string[];
   private after: KeyValue[] | null = null;
   private limit = 500;
+  private ended = false;
 
   /** @param logged is there a change log, whose end each page is to tell? */
   constructor(client: D1Client, table: SourceTable, logged = false) {
@@ -39,32 +40,44 @@ export class TableReader {
     this.order = this.table.key.map((name) => `t.${quoted(name)}`);
   }
 
-  /** The next rows; null after the last. @throws as `D1Client.read` */
+  /**
+   * The next rows; null after the page that ends the table. It ends where its snapshot has no more rows, however fast the
+   * application adds some. @throws as `D1Client.read`
+   */
   async next(): Promise<Page | null> {
-    // Several statements on one snapshot where a row has more cells than a result may have columns.
-    const position = this.logged ? [`SELECT CAST(max(seq) AS TEXT) AS position FROM ${LOG_TABLE}`] : [];
-    const answers = await this.client.read([...this.table.statements(this.pageSql()), ...position]);
-    const end = this.logged ? answers.pop()!.rows[0]![0]! : '0';
-    this.position = BigInt(end);
+    if (this.ended) return null;
+    const { limit, after } = this;
+    // On one snapshot: the rows, several statements where there are more cells than a result may have columns.
+    const answers = await this.client.read([
+      `SELECT (SELECT count(*) FROM (SELECT 1 ${this.restSql()} LIMIT ${limit})) AS there, ` +
+        `${this.logged ? `(SELECT CAST(max(seq) AS TEXT) FROM ${LOG_TABLE})` : `'0'`} AS position`,
+      ...this.table.statements(this.pageSql()),
+    ]);
+    const [there, position] = answers.shift()!.rows[0]!;
+    this.position = BigInt(position!);
     const rows = await this.table.rows(answers);
-    if (rows.length === 0) return null;
-    const { after } = this;
-    const to = this.table.places.map((place) => rows.at(-1)![place]!);
+    this.ended = rows.length === there && rows.length < limit;
+    const to = this.ended ? null : this.table.places.map((place) => rows.at(-1)![place]!);
     this.after = to;
     // Twice what fitted, so that the bytes end a page and not the rows.
     this.limit = Math.min(MOST_ROWS, 2 * rows.length);
     return { rows, after, to };
   }
 
+  /** FROM and WHERE of the rows that are still to be read. */
+  private restSql(): string {
+    const order = this.order.join(', ');
+    const where = this.after === null ? '' : `WHERE (${order}) > (${this.after.map(exactSql).join(', ')})`;
+    return `FROM ${quoted(this.table.table.name)} t ${where} ORDER BY ${order}`;
+  }
+
   private pageSql(): string {
     const name = quoted(this.table.table.name);
     const sizes = this.table.columns.map((column) => `ifnull(octet_length(t.${quoted(column)}), 0)`);
-    const order = this.order.join(', ');
     const keys = this.order.map((_, i) => `k${i}`);
-    const where = this.after === null ? '' : `WHERE (${order}) > (${this.after.map(exactSql).join(', ')})`;
     const some =
       `SELECT ${this.order.map((column, i) => `${column} AS k${i}`).join(', ')}, ${balanced(sizes, '+')} AS size ` +
-      `FROM ${name} t ${where} ORDER BY ${order} LIMIT ${this.limit}`;
+      `${this.restSql()} LIMIT ${this.limit}`;
     // A row belongs to the page if those before it leave room, so that the first always does.
     const page =
       `SELECT ${keys.join(', ')}, sum(size) OVER (ORDER BY ${keys.join(', ')} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) ` +
