@@ -5,6 +5,7 @@ import pg from 'pg';
 import { abortSignal, pauseSignal, resumeSignal } from '../workflows/messages.ts';
 import type { Random } from '../demo/database/random.ts';
 import type { Fault } from './faults.ts';
+import { hold } from './keep.ts';
 import type { World } from './world.ts';
 
 /** A seam that has not been met by then may not come at all: the run ends without it. */
@@ -27,13 +28,11 @@ export async function inject(world: World, fault: Fault, random: Random): Promis
       return;
     }
     case 'hold-worker': {
-      const held = world.worker;
-      held?.signal('SIGSTOP');
+      const { worker } = world;
+      const held = worker === undefined ? Promise.resolve() : hold(worker.pid, fault.ms);
       // Another worker takes the work over meanwhile, as on a cluster; then both are there.
       world.startWorker();
-      await sleep(fault.ms);
-      held?.signal('SIGCONT');
-      return;
+      return held;
     }
     case 'crash-postgres':
       return servers.crashPostgres();

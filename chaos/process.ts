@@ -45,6 +45,13 @@ export class Process {
     return this.#running;
   }
 
+  /** @throws Error where it could not be started */
+  get pid(): number {
+    const { pid } = this.#child;
+    if (pid === undefined) throw new Error('the process was not started');
+    return pid;
+  }
+
   signal(signal: NodeJS.Signals): void {
     if (this.#running) this.#child.kill(signal);
   }

@@ -96,7 +96,7 @@ export class Servers {
   async stop(): Promise<void> {
     await this.#proxy.close();
     await Promise.all([this.#postgres.stop(), this.#temporal.stop()]);
-    this.#disk?.remove();
+    await this.#disk?.remove();
     this.#disk = undefined;
   }
 
@@ -105,12 +105,12 @@ export class Servers {
     if (this.withoutDisk !== undefined) return;
     const folder = join(this.#folder, 'postgres');
     try {
-      this.#disk = SmallDisk.create(join(folder, 'disk'), join(folder, 'cluster'));
+      this.#disk = await SmallDisk.create(join(folder, 'disk'), join(folder, 'cluster'));
       await this.#administer(`CREATE TABLESPACE ${TABLESPACE} LOCATION '${this.#disk.data}'`);
     } catch (error) {
       // Root of a container may not mount.
       this.withoutDisk = messageOf(error);
-      this.#disk?.remove();
+      await this.#disk?.remove();
       this.#disk = undefined;
     }
   }

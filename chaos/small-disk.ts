@@ -1,7 +1,7 @@
 /** A file system of its own for the target's data, small enough to be filled, and to be given its room again. */
-import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, closeSync, mkdirSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { keep } from './keep.ts';
 
 /** Of a run's database, of those that failed and are kept, and of what fills the rest. */
 const SIZE = '96m';
@@ -10,8 +10,11 @@ const PIECE = Buffer.alloc(1 << 20);
 export class SmallDisk {
   readonly path: string;
 
-  private constructor(path: string) {
+  readonly #unmount: () => Promise<void>;
+
+  private constructor(path: string, unmount: () => Promise<void>) {
     this.path = path;
+    this.#unmount = unmount;
   }
 
   /** Why there can be none; undefined where there can. */
@@ -25,16 +28,16 @@ export class SmallDisk {
    * @param ownedAs a file of the server's user
    * @throws Error where mounting is refused, as in a container
    */
-  static create(path: string, ownedAs: string): SmallDisk {
+  static async create(path: string, ownedAs: string): Promise<SmallDisk> {
     mkdirSync(path);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${SIZE}`, 'crossfade-chaos', path], { stdio: 'pipe' });
+    const disk = new SmallDisk(path, await keep('disk', [path, SIZE]));
     const { uid, gid } = statSync(ownedAs);
     chownSync(path, uid, gid);
     // A tablespace is a directory in which nothing is; what fills the disk stands beside it.
     mkdirSync(join(path, 'data'));
     chownSync(join(path, 'data'), uid, gid);
     chmodSync(join(path, 'data'), 0o700);
-    return new SmallDisk(path);
+    return disk;
   }
 
   get data(): string {
@@ -62,9 +65,8 @@ export class SmallDisk {
     rmSync(this.#filler, { force: true });
   }
 
-  remove(): void {
-    // Lazily: a server that was killed may not have let go of it yet.
-    execFileSync('umount', ['-l', this.path], { stdio: 'pipe' });
+  async remove(): Promise<void> {
+    await this.#unmount();
     rmSync(this.path, { recursive: true, force: true });
   }
 

@@ -6,6 +6,7 @@ import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import type { MigrationInput, MigrationStatus } from '../src/contract.ts';
 import { createDatabase } from './application/database.ts';
 import type { Slow } from './faults.ts';
+import { hold } from './keep.ts';
 import { Process } from './process.ts';
 import type { Servers, Urls } from './servers.ts';
 import type { Timeline } from './timeline.ts';
@@ -99,8 +100,8 @@ export class World {
         if (this.#ending || !worker.running) return;
         await sleep(20);
       }
-      await sleep(ms);
-      worker.signal('SIGCONT');
+      // Stopped it is already; now also with somebody who lets it go on where this process is killed.
+      await hold(worker.pid, ms);
     };
     const done = work();
     this.#kept.push(done);

@@ -7,6 +7,7 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { mutate } from '../chaos/mutate.ts';
 import { MUTANTS } from '../chaos/mutants.ts';
+import { eventually } from './support/eventually.ts';
 import { seeded } from './support/random.ts';
 
 const ROOT = join(__dirname, '..');
@@ -84,6 +85,32 @@ describe('npm run chaos', () => {
     expect(output).toContain('OK: 3 runs, 0 violations');
     expect(left(seeds)).toEqual([]);
   }, 400_000);
+
+  /** File systems that are mounted for a run. */
+  function mounted(): string[] {
+    return execFileSync('mount', { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) => line.includes(directory));
+  }
+
+  function isHeld(seed: number): boolean {
+    return execFileSync('ps', ['-eo', 'stat,args'], { encoding: 'utf8' })
+      .split('\n')
+      .some((line) => line.startsWith('T') && line.includes(`--task-queue run-${seed}`));
+  }
+
+  it('leaves no process, none that is held, and no file system behind where it is killed', async () => {
+    const seed = seeded('chaos killed').below(1_000_000);
+    const which = ['--runs', '1', '--seed', String(seed), '--faults', 'hold-worker', '--phases', 'plan'];
+    const ended = chaos(...which);
+    await eventually('a worker is held', () => isHeld(seed), 120_000);
+    const disks = mounted().length;
+    running!.kill('SIGKILL');
+    const { output } = await ended;
+    expect(disks).toBe(output.includes('no disk is filled') ? 0 : 1);
+    await eventually('the file system is gone', () => mounted().length === 0);
+    await eventually('every process is gone', () => left([seed]).length === 0);
+  }, 200_000);
 
   it('notices within five runs that reverse replay deletes what it has not applied', async () => {
     const { status, output } = await chaos('--mutant', 'high-water-mark', '--runs', '5', '--seed', '1');
