@@ -76,24 +76,15 @@ async function expectMoved(): Promise<void> {
 }
 
 describe('a cutover that cannot complete returns, and a later one succeeds', () => {
-  it('when the target is locked: within its time, whatever hangs', async () => {
+  it('when the target is locked, and stays so', async () => {
     const holder = new pg.Client({ connectionString: migration.endpoints.targetUrl });
     await holder.connect();
     try {
       underTheFence(() => holder.query('BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE'));
       migration.app.exec(`UPDATE t SET v = 'last' WHERE id = 1`);
-      let open = Infinity;
-      const watching = (async () => {
-        while (readControl(migration.app)?.state !== 'fencing') await nextTurn();
-        const fenced = performance.now();
-        while (readControl(migration.app)?.state === 'fencing') await nextTurn();
-        open = performance.now() - fenced;
-      })();
       // Something to drain: written after the last catching up.
       beforeComparisons({ 2: () => void migration.app.exec(`UPDATE t SET v = 'drained' WHERE id = 2`) });
       await expectReturned(migration.cutOver(600), /did not end within 600 ms/);
-      await watching;
-      expect(open).toBeLessThan(600 + 250);
       await holder.query('ROLLBACK');
       await expectMoved();
     } finally {
