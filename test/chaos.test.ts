@@ -1,18 +1,15 @@
 /** A few runs of `npm run chaos`, and one with a protection taken away, which it has to notice. */
-import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { promisify } from 'node:util';
 import { mutate } from '../chaos/mutate.ts';
 import { MUTANTS } from '../chaos/mutants.ts';
+import { build, CommandRun, DIST } from './support/command.ts';
 import { eventually } from './support/eventually.ts';
 import { seeded } from './support/random.ts';
 
-const ROOT = join(__dirname, '..');
-const BUILD = pathToFileURL(`${join(ROOT, 'dist')}/`);
-const MAIN = join(ROOT, 'dist', 'chaos', 'main.js');
+const BUILD = pathToFileURL(`${DIST}/`);
 /** Those that do not make a run wait for a heartbeat timeout. */
 const QUICK = [
   ...['cut-connections', 'cut-at-commit', 'lock-source', 'lock-target', 'crash-postgres', 'kill-application'],
@@ -28,59 +25,28 @@ const QUICK = [
 ];
 
 describe('npm run chaos', () => {
-  let directory: string;
-  let running: ChildProcess | undefined;
+  let command: CommandRun;
 
-  beforeAll(async () => {
-    const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
-    // Types are checked elsewhere; what counts here is that the sources of this moment run.
-    await promisify(execFile)(process.execPath, [compiler, '-p', 'tsconfig.build.json'], { cwd: ROOT }).catch(
-      (error: unknown) => {
-        if (!existsSync(MAIN)) throw error;
-      },
-    );
-  });
+  beforeAll(build);
 
   beforeEach(() => {
-    directory = mkdtempSync(join(tmpdir(), 'crossfade-chaos-test-'));
-    // A server that another user runs has to get through.
-    chmodSync(directory, 0o711);
+    command = new CommandRun(join('chaos', 'main.js'));
   });
 
   afterEach(() => {
-    if (running?.exitCode === null && running.signalCode === null) running.kill('SIGKILL');
-    rmSync(directory, { recursive: true, force: true });
+    command.remove();
   });
-
-  function chaos(...args: string[]): Promise<{ status: number | null; output: string }> {
-    return new Promise((resolve, reject) => {
-      const child = spawn(process.execPath, [MAIN, ...args], {
-        env: { ...process.env, TMPDIR: directory },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-      running = child;
-      let output = '';
-      for (const stream of [child.stdout, child.stderr]) {
-        stream.setEncoding('utf8').on('data', (text: string) => (output += text));
-      }
-      child.once('error', reject);
-      child.once('close', (status) => resolve({ status, output }));
-    });
-  }
 
   /** Command lines of processes that a run has left. */
   function left(seeds: number[]): string[] {
-    const queues = seeds.map((seed) => `--task-queue run-${seed}`);
-    return execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' })
-      .split('\n')
-      .filter((line) => [directory, ...queues].some((mark) => line.includes(mark)));
+    return command.left(...seeds.map((seed) => `--task-queue run-${seed}`));
   }
 
   it('finds nothing wrong with a few seeds, one of them new, and leaves no process behind', async () => {
     const seed = seeded('chaos').below(1_000_000);
     const seeds = [7, 8, seed];
     const which = ['--runs', '3', '--seed', ...seeds.map(String), '--faults', ...QUICK];
-    const { status, output } = await chaos(...which, '--parallel', '2');
+    const { status, output } = await command.run([...which, '--parallel', '2']);
     expect({ status, output: status === 0 ? '' : output }).toEqual({ status: 0, output: '' });
     expect(output).toContain('OK: 3 runs, 0 violations');
     expect(left(seeds)).toEqual([]);
@@ -90,7 +56,7 @@ describe('npm run chaos', () => {
   function mounted(): string[] {
     return execFileSync('mount', { encoding: 'utf8' })
       .split('\n')
-      .filter((line) => line.includes(directory));
+      .filter((line) => line.includes(command.directory));
   }
 
   function isHeld(seed: number): boolean {
@@ -102,10 +68,10 @@ describe('npm run chaos', () => {
   it('leaves no process, none that is held, and no file system behind where it is killed', async () => {
     const seed = seeded('chaos killed').below(1_000_000);
     const which = ['--runs', '1', '--seed', String(seed), '--faults', 'hold-worker', '--phases', 'plan'];
-    const ended = chaos(...which);
+    const ended = command.run(which);
     await eventually('a worker is held', () => isHeld(seed), 120_000);
     const disks = mounted().length;
-    running!.kill('SIGKILL');
+    command.signal('SIGKILL');
     const { output } = await ended;
     expect(disks).toBe(output.includes('no disk is filled') ? 0 : 1);
     await eventually('the file system is gone', () => mounted().length === 0);
@@ -113,13 +79,20 @@ describe('npm run chaos', () => {
   }, 200_000);
 
   it('notices within five runs that reverse replay deletes what it has not applied', async () => {
-    const { status, output } = await chaos('--mutant', 'high-water-mark', '--runs', '5', '--seed', '1');
+    const { status, output } = await command.run([
+      '--mutant',
+      'high-water-mark',
+      '--runs',
+      '5',
+      '--seed',
+      '1',
+    ]);
     expect({ status, output: status === 0 ? '' : output }).toEqual({ status: 0, output: '' });
   }, 400_000);
 
   it('takes the protection of every mutant out of the code as it is', () => {
     for (const [name, mutant] of Object.entries(MUTANTS)) {
-      const changed = mutate(mutant, join(directory, name), BUILD);
+      const changed = mutate(mutant, join(command.directory, name), BUILD);
       for (const { file } of mutant.edits) {
         const [is, was] = [new URL(file, changed), new URL(file, BUILD)].map((url) =>
           readFileSync(url, 'utf8'),
@@ -135,7 +108,7 @@ describe('npm run chaos', () => {
       edits: [{ file: 'src/errors.js', find: 'no such text', put: '' }],
       aim: { faults: [], phases: [] },
     };
-    expect(() => mutate(mutant, join(directory, 'mutant'), BUILD)).toThrow(
+    expect(() => mutate(mutant, join(command.directory, 'mutant'), BUILD)).toThrow(
       'src/errors.js has 0 times, and not once',
     );
   });

@@ -1,75 +1,34 @@
 /** The whole demo as a user runs it: servers, application, worker and conductor as processes of their own. */
-import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import type { DemoReport } from '../demo/report.ts';
+import { build, CommandRun, DIST, type Ended } from './support/command.ts';
 
-const ROOT = join(__dirname, '..');
-const MAIN = join(ROOT, 'dist', 'demo', 'main.js');
 const SMALL = ['--users', '500', '--ops', '200', '--stage-wait', '1s', '--soak', '1s', '--plain'];
 
 describe('npm run demo', () => {
+  let command: CommandRun;
   let directory: string;
-  let running: ChildProcess | undefined;
 
-  beforeAll(async () => {
-    const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
-    // Types are checked elsewhere; what counts here is that the sources of this moment run.
-    await promisify(execFile)(process.execPath, [compiler, '-p', 'tsconfig.build.json'], { cwd: ROOT }).catch(
-      (error: unknown) => {
-        if (!existsSync(MAIN)) throw error;
-      },
-    );
-  });
+  beforeAll(build);
 
   beforeEach(() => {
-    directory = mkdtempSync(join(tmpdir(), 'crossfade-demo-run-'));
-    // A server that another user runs has to get through.
-    chmodSync(directory, 0o711);
+    command = new CommandRun(join('demo', 'main.js'));
+    directory = command.directory;
   });
 
   afterEach(() => {
-    // A demo that did not end in time must not go on behind the next test.
-    if (running?.exitCode === null && running.signalCode === null) running.kill('SIGKILL');
-    rmSync(directory, { recursive: true, force: true });
+    command.remove();
   });
 
-  interface Run {
-    status: number | null;
-    output: string;
-  }
-
   /** @param onOutput sees all output so far */
-  function demo(args: string[], onOutput?: (output: string, pid: number) => void): Promise<Run> {
-    return new Promise((resolve, reject) => {
-      const child = spawn(process.execPath, [MAIN, ...SMALL, ...args], {
-        env: { ...process.env, TMPDIR: directory },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-      running = child;
-      let output = '';
-      for (const stream of [child.stdout, child.stderr]) {
-        stream.setEncoding('utf8').on('data', (text: string) => {
-          output += text;
-          onOutput?.(output, child.pid ?? 0);
-        });
-      }
-      child.once('error', reject);
-      child.once('close', (status) => resolve({ status, output }));
-    });
-  }
-
-  /** Processes with the run's directory in their command line. */
-  function processes(): string[] {
-    return execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' })
-      .split('\n')
-      .filter((line) => line.includes(directory));
+  function demo(args: string[], onOutput?: (output: string) => void): Promise<Ended> {
+    return command.run([...SMALL, ...args], onOutput);
   }
 
   function nothingLeft(except: string[] = []): void {
-    expect(processes()).toEqual([]);
+    expect(command.left()).toEqual([]);
     expect(readdirSync(directory).filter((name) => !except.includes(name))).toEqual([]);
   }
 
@@ -100,7 +59,7 @@ describe('npm run demo', () => {
         killed = true;
         const line = execFileSync('ps', ['-eo', 'pid,ppid,args'], { encoding: 'utf8' })
           .split('\n')
-          .find((one) => one.includes('worker-process.js') && one.includes(MAIN.replace('main.js', '')));
+          .find((one) => one.includes('worker-process.js') && one.includes(join(DIST, 'demo')));
         process.kill(Number(line?.trim().split(/\s+/)[0]), 'SIGKILL');
       },
     );
@@ -115,10 +74,10 @@ describe('npm run demo', () => {
 
   it('leaves nothing behind when it is interrupted', async () => {
     let interrupted = false;
-    const { status, output } = await demo([], (text, pid) => {
+    const { status, output } = await demo([], (text) => {
       if (interrupted || !text.includes('copy')) return;
       interrupted = true;
-      process.kill(pid, 'SIGINT');
+      command.signal('SIGINT');
     });
     expect(interrupted).toBe(true);
     expect(output).toMatch(/stopped by SIGINT\n$/);

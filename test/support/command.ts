@@ -1,0 +1,80 @@
+/** A command of the compiled code as a user runs it, with a directory of its own for all that it leaves behind. */
+import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+export const DIST = join(ROOT, 'dist');
+
+export interface Ended {
+  status: number | null;
+  /** Of both streams. */
+  output: string;
+}
+
+/** Compiles all sources of this moment. Types are checked elsewhere; what counts here is that they run. */
+export async function build(): Promise<void> {
+  const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
+  const compiling = promisify(execFile)(process.execPath, [compiler, '-p', 'tsconfig.build.json'], {
+    cwd: ROOT,
+  });
+  await compiling.catch((error: unknown) => {
+    if (!existsSync(DIST)) throw error;
+  });
+}
+
+export class CommandRun {
+  /** The command's TMPDIR. */
+  readonly directory: string;
+  readonly #main: string;
+  #child: ChildProcess | undefined;
+
+  /** @param main path below dist */
+  constructor(main: string) {
+    this.#main = join(DIST, main);
+    this.directory = mkdtempSync(join(tmpdir(), 'crossfade-command-'));
+    // A server that another user runs has to get through.
+    chmodSync(this.directory, 0o711);
+  }
+
+  /** @param onOutput sees all output so far */
+  run(args: string[], onOutput?: (output: string) => void): Promise<Ended> {
+    return new Promise((settle, reject) => {
+      const child = spawn(process.execPath, [this.#main, ...args], {
+        env: { ...process.env, TMPDIR: this.directory },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      this.#child = child;
+      let output = '';
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.setEncoding('utf8').on('data', (text: string) => {
+          output += text;
+          onOutput?.(output);
+        });
+      }
+      child.once('error', reject);
+      child.once('close', (status) => settle({ status, output }));
+    });
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal);
+  }
+
+  /** Command lines of processes in which the directory or one of these marks is. */
+  left(...marks: string[]): string[] {
+    return execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) => [this.directory, ...marks].some((mark) => line.includes(mark)));
+  }
+
+  /** A command that did not end in time must not go on behind the next test. */
+  remove(): void {
+    const child = this.#child;
+    if (child?.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
