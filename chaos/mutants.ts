@@ -128,7 +128,7 @@ export const MUTANTS: Record<string, Mutant> = {
     without: 'the rule of the router that a write whose outcome is unknown is not sent again',
     edits: [
       {
-        file: 'src/router/connection.js',
+        file: 'src/router/writes.js',
         find: 'if (isFenceRefusal(error))\n            return true;',
         put: "if (isFenceRefusal(error) || driverCode(error) === 'OutcomeUnknown')\n            return true;",
       },
