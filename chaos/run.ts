@@ -61,7 +61,7 @@ export async function runOnce({ servers, folder, name, seed, aim, build }: RunOp
     targetAfterRollback: random.chance(0.4) ? 'keep' : 'drop',
     timeline,
   });
-  const injections = chooseFaults(random, aim).filter(
+  const injections = chooseFaults(seed, random, aim).filter(
     ({ fault }) => fault.kind !== 'disk-full' || servers.withoutDisk === undefined,
   );
   const before = (await readSource(world.baseline)).ballast;
