@@ -13,7 +13,7 @@ import type { World } from './world.ts';
 const POLL_MS = 50;
 
 /** Faults that the plan, which is not tried again, does not outlast. */
-const CUTS: readonly FaultKind[] = ['crash-postgres', 'cut-connections', 'cut-at-commit'];
+const CUTS: readonly FaultKind[] = ['crash-postgres', 'hang-postgres', 'cut-connections', 'cut-at-commit'];
 
 export interface Ending {
   outcome: string;

@@ -14,6 +14,9 @@ export type Fault =
   | { kind: 'hold-at-seam'; seam: string; nth: number; ms: number }
   | { kind: 'crash-postgres' }
   | { kind: 'crash-temporal' }
+  /** The server's processes stop, and go on: its connections stay open, and nothing answers. */
+  | { kind: 'hang-postgres'; ms: number }
+  | { kind: 'hang-temporal'; ms: number }
   | { kind: 'cut-connections' }
   | { kind: 'cut-at-commit'; count: number }
   | { kind: 'lock-source'; ms: number }
@@ -82,6 +85,8 @@ const WEIGHTS: [FaultKind, number][] = [
   ['hold-at-seam', 1],
   ['crash-postgres', 3],
   ['crash-temporal', 2],
+  ['hang-postgres', 2],
+  ['hang-temporal', 1],
   ['cut-connections', 4],
   ['cut-at-commit', 4],
   ['lock-source', 3],
@@ -164,6 +169,9 @@ function faultOf(kind: FaultKind, seam: string | undefined, random: Random): Fau
       return { kind, ms: 500 + random.below(8_000) };
     case 'disk-full':
       return { kind, ms: 300 + random.below(3_000) };
+    case 'hang-postgres':
+    case 'hang-temporal':
+      return { kind, ms: random.chance(0.5) ? 500 + random.below(4_000) : HELD_MS };
     case 'pause':
       return { kind, ms: 300 + random.below(1_500) };
     default:

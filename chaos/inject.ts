@@ -38,6 +38,10 @@ export async function inject(world: World, fault: Fault, random: Random): Promis
       return servers.crashPostgres();
     case 'crash-temporal':
       return servers.crashTemporal();
+    case 'hang-postgres':
+      return servers.hangPostgres(fault.ms);
+    case 'hang-temporal':
+      return servers.hangTemporal(fault.ms);
     case 'cut-connections':
       servers.proxy.cut();
       return;

@@ -5,6 +5,7 @@ import pg from 'pg';
 import { startPostgres, type PostgresServer } from '../src/embedded/postgres.ts';
 import { startTemporal, type TemporalServer } from '../src/embedded/temporal.ts';
 import { messageOf } from '../src/errors.ts';
+import { hold } from './keep.ts';
 import { Proxy } from './proxy.ts';
 import { SmallDisk } from './small-disk.ts';
 
@@ -91,6 +92,19 @@ export class Servers {
     process.kill(pid, 'SIGKILL');
     await gone;
     await this.#startTemporal();
+  }
+
+  /** The server with all its sessions stops for so long, and goes on where it was. */
+  async hangPostgres(ms: number): Promise<void> {
+    const { pid } = this.#postgres;
+    if (pid === undefined) throw new Error('PostgreSQL is not ours to stop');
+    await hold(pid, ms);
+  }
+
+  async hangTemporal(ms: number): Promise<void> {
+    const { pid } = this.#temporal;
+    if (pid === undefined) throw new Error("Temporal's server is not ours to stop");
+    await hold(pid, ms);
   }
 
   async stop(): Promise<void> {
