@@ -24,11 +24,16 @@ interface Followed {
 
 export class Sources {
   private readonly env: NodeJS.ProcessEnv;
+  private readonly onUnreachable: (error: unknown) => void;
   private readonly d1 = new Map<string, Promise<Followed>>();
 
-  /** @param env where the mirrors' directory is found: CROSSFADE_HOME, or the user's own */
-  constructor(env: NodeJS.ProcessEnv) {
+  /**
+   * @param env where the mirrors' directory is found: CROSSFADE_HOME, or the user's own
+   * @param onUnreachable told where a D1 database does not answer between two steps; the next step fails for it
+   */
+  constructor(env: NodeJS.ProcessEnv, onUnreachable: (error: unknown) => void = () => undefined) {
     this.env = env;
+    this.onUnreachable = onUnreachable;
   }
 
   /** Is it there? Reads nothing. @throws CrossfadeError SourceMissing, SourceDenied, SourceBusy */
@@ -61,8 +66,7 @@ export class Sources {
     };
     try {
       await live.ready(onProgress);
-      // Where D1 does not answer, the next step that asks it for something says so.
-      followed.stop ??= live.follow(() => undefined).stop;
+      followed.stop ??= live.follow(this.onUnreachable).stop;
       return { path: followed.path, release };
     } catch (error) {
       await release();

@@ -88,16 +88,20 @@ export async function createWorkers(options: WorkerOptions): Promise<RunningWork
   }
   const taskQueue = options.taskQueue ?? TASK_QUEUE;
   const hostQueue = `${taskQueue}@${options.identity ?? hostname()}`;
-  const sources = new Sources(env);
+  const sources = new Sources(env, (error) =>
+    Runtime.instance().logger.warn(`a source does not answer: ${messageOf(error)}`),
+  );
   const activities = createActivities({
     endpoints: async (source, target) => {
+      const from = resolveSource(source, env);
       const { url } = resolveTarget(target, env);
-      const { path, release } = await sources.use(resolveSource(source, env));
+      const { path, release } = await sources.use(from);
       return { endpoints: { sourcePath: path, targetUrl: url }, release };
     },
     proveBoth: async (source, target) => {
+      const from = resolveSource(source, env);
       resolveTarget(target, env);
-      await sources.prove(resolveSource(source, env));
+      await sources.prove(from);
     },
     hostQueue,
     knownAttributes: () => knownAttributes(connection, namespace),

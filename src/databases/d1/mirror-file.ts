@@ -3,7 +3,6 @@
  * as a table, and one row that says how far the mirror is. Every change of it is one transaction that checks in that row
  * that no other process has gone on meanwhile.
  */
-import { existsSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { CrossfadeError, messageOf } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
@@ -56,22 +55,19 @@ export class MirrorFile {
 
   constructor(path: string) {
     this.path = path;
-    const fresh = !existsSync(path);
     this.db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
     this.db.pragma('journal_mode = WAL');
     // The file can be made again at any time, but a process that dies must leave whole transactions: NORMAL does.
     this.db.pragma('synchronous = NORMAL');
     this.db.pragma('foreign_keys = OFF');
     this.db.pragma('ignore_check_constraints = ON');
-    if (fresh) {
-      this.db.exec(`
-        BEGIN IMMEDIATE;
-        CREATE TABLE IF NOT EXISTS ${STATE_TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), schema TEXT, digest TEXT,
-          tables TEXT, control TEXT, lease TEXT, batch TEXT, filled INTEGER, filler TEXT);
-        INSERT OR IGNORE INTO ${STATE_TABLE} VALUES (1, '', '', '[]', NULL, NULL, NULL, 0, NULL);
-        CREATE TABLE IF NOT EXISTS ${MASTER_TABLE} (type TEXT, name TEXT, tbl_name TEXT, sql TEXT);
-        COMMIT`);
-    }
+    this.db.exec(`
+      BEGIN IMMEDIATE;
+      CREATE TABLE IF NOT EXISTS ${STATE_TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), schema TEXT, digest TEXT,
+        tables TEXT, control TEXT, lease TEXT, batch TEXT, filled INTEGER, filler TEXT);
+      INSERT OR IGNORE INTO ${STATE_TABLE} VALUES (1, '', '', '[]', NULL, NULL, NULL, 0, NULL);
+      CREATE TABLE IF NOT EXISTS ${MASTER_TABLE} (type TEXT, name TEXT, tbl_name TEXT, sql TEXT);
+      COMMIT`);
     registered(this.db);
   }
 

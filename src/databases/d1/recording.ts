@@ -23,6 +23,7 @@ const LOG = new RegExp(`\\b${LOG_TABLE}\\b`);
 const COUNTED = new RegExp(`^\\s*(?:UPDATE|DELETE FROM|INSERT INTO) (?:${CONTROL_TABLE}|${LEASE_TABLE})\\b`);
 /** A mirror has no triggers, and of the log what the origin has: its rows have random tokens. */
 const ORIGIN_ONLY = new RegExp(`^\\s*(?:(?:CREATE|DROP) TRIGGER\\b|INSERT INTO ${LOG_TABLE}\\b)`, 'i');
+const TRIMMING = new RegExp(`^\\s*DELETE FROM ${LOG_TABLE}\\b`);
 /** Temporary tables are the connection's own. */
 const LOCAL_ONLY = /\btemp\./i;
 
@@ -83,9 +84,14 @@ function noted(db: Database.Database, sql: string, values: unknown[], run: () =>
     if (LOG.test(sql)) recording.read.head = true;
     return run();
   }
-  recording.statements.push({ sql: inlined(sql, values) });
-  if (ORIGIN_ONLY.test(sql)) return { changes: 1, lastInsertRowid: 0 };
+  if (ORIGIN_ONLY.test(sql)) {
+    recording.statements.push({ sql: inlined(sql, values) });
+    return { changes: 1, lastInsertRowid: 0 };
+  }
   const done = run();
+  // A trimming that finds nothing is no reason for a request.
+  if (TRIMMING.test(sql) && (done as Database.RunResult).changes === 0) return done;
+  recording.statements.push({ sql: inlined(sql, values) });
   if (COUNTED.test(sql) && values.length > 0)
     recording.statements.push({ sql: proveSql(`changes() = ${(done as Database.RunResult).changes}`) });
   return done;
