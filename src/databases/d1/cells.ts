@@ -10,19 +10,8 @@ import type { JsonCell } from './client.ts';
 /** Longer values are fetched in slices: their hexadecimal digits would pass D1's 2 MB per value. */
 export const SLICE_BYTES = 500_000;
 
-/** A value that is still to be fetched in slices. */
-export class LongCell {
-  readonly kind: 'text' | 'blob';
-  readonly bytes: number;
-
-  constructor(kind: 'text' | 'blob', bytes: number) {
-    this.kind = kind;
-    this.bytes = bytes;
-  }
-}
-
-/** A text whose characters JSON may have replaced: its bytes are still to be fetched. */
-export class DoubtfulText {}
+/** A value that no cell holds, or a text whose characters JSON may have replaced: its bytes are still to be fetched. */
+export class Unfetched {}
 
 /** SQL of a value's cell. @param name SQL of the value */
 export function cellSql(name: string): string {
@@ -40,7 +29,7 @@ export function sliceSql(name: string, from: number): string {
 }
 
 /** Reverse of `cellSql`. */
-export function cellValue(cell: JsonCell): KeyValue | LongCell | DoubtfulText {
+export function cellValue(cell: JsonCell): KeyValue | Unfetched {
   if (cell === null || typeof cell === 'number') return cell;
   const body = cell.slice(1);
   switch (cell[0]) {
@@ -53,11 +42,10 @@ export function cellValue(cell: JsonCell): KeyValue | LongCell | DoubtfulText {
     case 'b':
       return Buffer.from(body, 'hex');
     case 'T':
-      return new LongCell('text', Number(body));
     case 'B':
-      return new LongCell('blob', Number(body));
+      return new Unfetched();
     default:
-      return mayBeInvalid(body) ? new DoubtfulText() : body;
+      return mayBeInvalid(body) ? new Unfetched() : body;
   }
 }
 

@@ -100,6 +100,17 @@ export function conditions(
   return conditions;
 }
 
+/** What `BATCH_SQL` tells; null where there is no chain. */
+export function linkOf(batch: string | null): { name: string; rows: number } | null {
+  const [link] = batch === null ? [] : (JSON.parse(batch) as [string, number][]);
+  return link === undefined ? null : { name: link[0], rows: link[1] };
+}
+
+/** Reverse of `linkOf`. */
+export function batchText(name: string, rows: number): string {
+  return JSON.stringify([[name, rows]]);
+}
+
 /** Statements that add a batch to the chain; the first of them makes it. @param rows does it change rows of the application? */
 export function chainSql(state: OriginState, name: string, rows: boolean): Statement[] {
   if (state.batch !== null)

@@ -5,7 +5,7 @@ import { RowStatement } from '../sqlite/bind.ts';
 import { BATCH_TABLE, CONTROL_TABLE, LEASE_TABLE, LOG_TABLE, SUSPENDED_TABLE } from '../sqlite/control.ts';
 import { NUMBERING_TABLE } from '../sqlite/numbering.ts';
 import { readSchema, type SourceTable } from '../sqlite/schema.ts';
-import { cellSql, cellValue, DoubtfulText, LongCell } from './cells.ts';
+import { cellSql, cellValue, Unfetched } from './cells.ts';
 import { capturedTables, type CapturedTable } from './captured.ts';
 import {
   BATCH_SQL,
@@ -13,6 +13,7 @@ import {
   DIGEST_SQL,
   isConflict,
   LEASE_SQL,
+  linkOf,
   SCHEMA_SQL,
   TABLES_SQL,
   type OriginState,
@@ -127,7 +128,7 @@ export class Feed {
     this.mirror.change(() => {
       this.mirror.prove(before, position);
       if (
-        rowsOf(poll.state.batch) !== rowsOf(before.batch) &&
+        linkOf(poll.state.batch)?.rows !== linkOf(before.batch)?.rows &&
         before.batch !== null &&
         poll.state.batch !== null
       )
@@ -253,12 +254,8 @@ export class Feed {
       const key: KeyValue[] = [];
       for (const [i, cell] of cells.slice(0, width).entries()) {
         const value = cellValue(cell);
-        const known = !(value instanceof LongCell) && !(value instanceof DoubtfulText);
-        key.push(
-          known
-            ? value
-            : await fetchValue(this.client, `l.k${i}`, `FROM ${LOG_TABLE} l WHERE l.seq = ${seq}`),
-        );
+        const row = `FROM ${LOG_TABLE} l WHERE l.seq = ${seq}`;
+        key.push(value instanceof Unfetched ? await fetchValue(this.client, `l.k${i}`, row) : value);
       }
       changes.push({ seq: BigInt(seq!), token: BigInt(token!), table: Number(table), key });
     }
@@ -307,10 +304,6 @@ function imageSql({ id, name, key }: CapturedTable, position: bigint, limit: num
     `FROM (SELECT DISTINCT ${keys} FROM (${range}) WHERE t = ${id}) l CROSS JOIN ${quoted(name)} t ` +
     `WHERE ${key.map((column, i) => `t.${quoted(column)} IS l.k${i}`).join(' AND ')}`
   );
-}
-
-function rowsOf(batch: string | null): number {
-  return batch === null ? 0 : ((JSON.parse(batch) as [string, number][])[0]?.[1] ?? 0);
 }
 
 function sizeOf(rows: unknown[][]): number {

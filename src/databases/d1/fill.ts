@@ -4,7 +4,6 @@ import { quoted } from '../identifiers.ts';
 import type { KeyValue } from '../key.ts';
 import { RowStatement } from '../sqlite/bind.ts';
 import { readSchema } from '../sqlite/schema.ts';
-import { isCaptured } from './captured.ts';
 import type { D1Client } from './client.ts';
 import { Overtaken, type MirrorFile } from './mirror-file.ts';
 import { TableReader, type Page } from './table-reader.ts';
@@ -28,7 +27,7 @@ export async function fillMirror(
   const filler = randomUUID();
   const logged = mirror.change(() => {
     mirror.set({ filled: 0, filler });
-    return isCaptured(mirror.items()) || isMoved(mirror);
+    return mirror.isFollowable();
   });
   const mine = <T>(work: () => T): T =>
     mirror.change(() => {
@@ -47,12 +46,6 @@ export async function fillMirror(
     }
   }
   mine(() => mirror.set({ filled: logged ? 2 : 1, filler: null }));
-}
-
-/** After the cutover nobody but us writes to the source. */
-function isMoved(mirror: MirrorFile): boolean {
-  const { control } = mirror.state();
-  return control !== null && control.includes('"moved"');
 }
 
 /** Puts pages in the place of what the mirror has. */

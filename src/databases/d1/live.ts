@@ -8,8 +8,7 @@ import { BATCH_TABLE, LOG_TABLE } from '../sqlite/control.ts';
 import type { AuditDifference, Origin, StagedTable } from '../sqlite/origin.ts';
 import { retryBusy } from '../sqlite/transaction.ts';
 import { auditMirror } from './audit.ts';
-import { isCaptured } from './captured.ts';
-import { chainSql, conditions, isConflict, type OriginState } from './chain.ts';
+import { batchText, chainSql, conditions, isConflict, linkOf, type OriginState } from './chain.ts';
 import {
   D1Error,
   REQUESTS_PER_WINDOW,
@@ -20,7 +19,7 @@ import {
 } from './client.ts';
 import { Feed } from './feed.ts';
 import { fillMirror, type FillProgress } from './fill.ts';
-import { Overtaken, type MirrorFile } from './mirror-file.ts';
+import { noteBatch, Overtaken, type MirrorFile } from './mirror-file.ts';
 import { addForOrigin, makeRecordable, recorded, unrecorded, type Recording } from './recording.ts';
 import { returningSql } from './reverse-batch.ts';
 
@@ -113,14 +112,12 @@ export class LiveD1 implements Origin {
 
   /** Without a log nothing tells what has changed since the rows were read. */
   private isUnfollowed(): boolean {
-    const { control } = this.mirror.state();
-    return !this.mirror.has(LOG_TABLE) && !(control?.includes('"moved"') ?? false);
+    return !this.mirror.has(LOG_TABLE) && !this.mirror.isMoved();
   }
 
   private isStale(): boolean {
-    const { filled, control } = this.mirror.state();
-    const logged = isCaptured(this.mirror.items()) || (control?.includes('"moved"') ?? false);
-    return filled === 0 || (filled === 1 && logged);
+    const { filled } = this.mirror.state();
+    return filled === 0 || (filled === 1 && this.mirror.isFollowable());
   }
 
   async change<T>(db: Database.Database, work: () => T, rows: boolean): Promise<T> {
@@ -206,7 +203,7 @@ export class LiveD1 implements Origin {
       try {
         const now = await this.feed.sync();
         if (now.batch !== before.batch || now.control !== before.control)
-          return nameOf(now.batch) === name || isGone(now, before);
+          return linkOf(now.batch)?.name === name || isGone(now, before);
         await this.client.change([
           ...conditions(before, '', { schema: false, head: false }),
           ...chainSql(before, instead, false),
@@ -234,14 +231,14 @@ export class LiveD1 implements Origin {
     state: OriginState,
     name: string,
   ): Promise<void> {
-    const rows = state.batch === null ? 0 : (JSON.parse(state.batch) as [string, number][])[0]![1];
+    const rows = linkOf(state.batch)?.rows ?? 0;
     await retryBusy(db, () =>
       db
         .transaction(() => {
           // Another process may have seen the new batch already, and wait for the rows to be read again.
           if (this.mirror.state().batch !== state.batch) return;
           work();
-          db.prepare('UPDATE _crossfade_mirror SET batch = ?').run(JSON.stringify([[name, rows + 1]]));
+          noteBatch(db, batchText(name, rows + 1));
         })
         .immediate(),
     );
@@ -268,10 +265,6 @@ async function trial<T>(db: Database.Database, work: () => T): Promise<{ result:
     }
   });
   return done!;
-}
-
-function nameOf(batch: string | null): string | undefined {
-  return batch === null ? undefined : (JSON.parse(batch) as [string, number][])[0]?.[0];
 }
 
 /** The last batch takes the chain away with everything else. */

@@ -6,11 +6,12 @@
 import Database from 'better-sqlite3';
 import { CrossfadeError, messageOf } from '../../errors.ts';
 import { quoted } from '../identifiers.ts';
-import { CONTROL_TABLE, LEASE_TABLE, LOG_TABLE } from '../sqlite/control.ts';
+import { CONTROL_TABLE, LEASE_TABLE, LOG_TABLE, readControl } from '../sqlite/control.ts';
 import { MASTER_TABLE } from '../sqlite/origin.ts';
 import { isApplications } from '../sqlite/schema.ts';
 import { isBusy } from '../sqlite/transaction.ts';
 import { registered } from '../sqlite/wal-file.ts';
+import { isCaptured } from './captured.ts';
 import { CONTROL_COLUMNS, type OriginState } from './chain.ts';
 
 /** How far the mirror's rows are those of the origin. */
@@ -100,6 +101,15 @@ export class MirrorFile {
   forget(): void {
     if (this.has(LOG_TABLE)) this.db.exec(`DELETE FROM ${LOG_TABLE}`);
     this.set({ filled: 0, filler: null });
+  }
+
+  /** Does the origin log every change, or does nobody but us change it, as after the cutover? */
+  isFollowable(): boolean {
+    return isCaptured(this.items()) || this.isMoved();
+  }
+
+  isMoved(): boolean {
+    return readControl(this.db)?.state === 'moved';
   }
 
   has(table: string): boolean {
@@ -208,6 +218,11 @@ export class MirrorFile {
       .prepare(`INSERT INTO ${table} (${columns.map(quoted).join(', ')}) SELECT ${values} FROM json_each(?)`)
       .run(rows);
   }
+}
+
+/** Notes, in a transaction of another connection to the mirror, that its rows have what this batch did. */
+export function noteBatch(db: Database.Database, batch: string): void {
+  db.prepare(`UPDATE ${STATE_TABLE} SET batch = ?`).run(batch);
 }
 
 /** What the mirror has as an object of its own. */

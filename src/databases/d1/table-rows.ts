@@ -4,13 +4,13 @@ import type { SourceTable } from '../sqlite/schema.ts';
 import { quoted } from '../identifiers.ts';
 import { textOf } from '../invalid-text.ts';
 import type { KeyValue } from '../key.ts';
-import { cellSql, cellValue, DoubtfulText, exactSql, LongCell, SLICE_BYTES, sliceSql } from './cells.ts';
+import { cellSql, cellValue, exactSql, SLICE_BYTES, sliceSql, Unfetched } from './cells.ts';
 import type { Answer, D1Client } from './client.ts';
 
 /** D1 allows 100 columns in a result. */
 const RESULT_COLUMNS = 100;
 
-type Cells = (KeyValue | LongCell | DoubtfulText)[];
+type Cells = (KeyValue | Unfetched)[];
 
 export class TableRows {
   readonly table: SourceTable;
@@ -60,8 +60,7 @@ export class TableRows {
   private async whole(cells: Cells): Promise<KeyValue[]> {
     const values: KeyValue[] = [];
     for (const [place, cell] of cells.entries()) {
-      const known = !(cell instanceof LongCell) && !(cell instanceof DoubtfulText);
-      values.push(known ? cell : await this.fetch(cells, place));
+      values.push(cell instanceof Unfetched ? await this.fetch(cells, place) : cell);
     }
     return values;
   }
