@@ -13,8 +13,8 @@ import { openSource } from '../src/databases/sqlite/connection.ts';
 import { createControl, readControl, type Lease } from '../src/databases/sqlite/control.ts';
 import { writeTransaction } from '../src/databases/sqlite/transaction.ts';
 import { changeSource } from '../src/engine/source-control.ts';
-import { startFaultyProxy, type Fault, type FaultyProxy } from './support/d1/faults.ts';
-import { startD1, type D1Server } from './support/d1/server.ts';
+import { startFaultyProxy, type Fault, type FaultyProxy } from '../cloudflare/faults.ts';
+import { startD1, type D1Server } from '../cloudflare/server.ts';
 
 let d1: D1Server;
 let proxy: FaultyProxy;

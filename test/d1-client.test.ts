@@ -2,8 +2,8 @@ import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { d1Access, d1Address } from '../src/databases/d1/address.ts';
 import { exactSql } from '../src/databases/d1/cells.ts';
 import { D1Client } from '../src/databases/d1/client.ts';
-import { ACCOUNT, DATABASE, startD1, type D1Server } from './support/d1/server.ts';
-import { startFaultyProxy, type FaultyProxy } from './support/d1/faults.ts';
+import { ACCOUNT, DATABASE, startD1, type D1Server } from '../cloudflare/server.ts';
+import { startFaultyProxy, type FaultyProxy } from '../cloudflare/faults.ts';
 import { seeded } from './support/random.ts';
 
 let d1: D1Server;

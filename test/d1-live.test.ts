@@ -22,7 +22,7 @@ import { startCapture } from '../src/engine/source-control.ts';
 import { createIndexes } from '../src/engine/target-indexes.ts';
 import { addForeignKeys, createTables } from '../src/engine/target-schema.ts';
 import { verifyStep } from '../src/engine/verify-step.ts';
-import { startD1, type D1Server } from './support/d1/server.ts';
+import { startD1, type D1Server } from '../cloudflare/server.ts';
 import { createTestDatabase, type TestDatabase } from './support/postgres.ts';
 
 const never = new AbortController().signal;

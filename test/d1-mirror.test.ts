@@ -7,7 +7,7 @@ import Database from 'better-sqlite3';
 import { d1Access, d1Address } from '../src/databases/d1/address.ts';
 import { D1Client } from '../src/databases/d1/client.ts';
 import { openD1 } from '../src/databases/d1/open.ts';
-import { startD1, type D1Server } from './support/d1/server.ts';
+import { startD1, type D1Server } from '../cloudflare/server.ts';
 
 let d1: D1Server;
 let folder: string;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Plan } from '../src/contract.ts';
 import { runCommand, type Result } from './support/command-line.ts';
-import { startD1, type D1Server } from './support/d1/server.ts';
+import { startD1, type D1Server } from '../cloudflare/server.ts';
 import { createTestDatabase, type TestDatabase } from './support/postgres.ts';
 
 let d1: D1Server;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { bundleWorker, type Bundle } from './support/workers/bundle.ts';
+import { bundleWorker, type Bundle } from '../cloudflare/bundle-worker.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 /** A Worker that does nothing but import the router. */

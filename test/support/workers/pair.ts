@@ -9,7 +9,7 @@ import { createControl } from '../../../src/databases/sqlite/control.ts';
 import { createTestDatabase, type TestDatabase } from '../postgres.ts';
 import { OPEN_TOKEN, Proxy, SOURCE_TRIGGERS, startTarget } from '../router.ts';
 import type { Answer, Body, Step } from './application.ts';
-import { bundleWorker } from './bundle.ts';
+import { bundleWorker } from '../../../cloudflare/bundle-worker.ts';
 import { revived, toJson } from './json.ts';
 
 const APPLICATION = fileURLToPath(new URL('./application.ts', import.meta.url));

@@ -1,12 +1,16 @@
 /** Bundles a Worker as wrangler does: one ES module, Node's modules left to nodejs_compat. */
 import { builtinModules } from 'node:module';
+import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
 
 const BUILTIN = new RegExp(
   `^(?:node:)?(?:${builtinModules.filter((name) => !name.startsWith('_')).join('|')})$`,
 );
-const ROUTER = fileURLToPath(new URL('../../../src/workers/index.ts', import.meta.url));
+/** Of the sources or of the compiled code, whichever this is. */
+const ROUTER = fileURLToPath(
+  new URL(`../src/workers/index${extname(import.meta.filename)}`, import.meta.url),
+);
 
 /** CommonJS packages call require, which an ES module has not: each becomes an import. */
 const nodeModules: Plugin = {

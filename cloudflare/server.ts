@@ -1,4 +1,4 @@
-/** A D1 database in workerd behind the REST API that `rest-worker.js` imitates. */
+/** A D1 database in workerd behind the REST API that `rest-worker.js` imitates, and Workers that have its binding. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,23 +17,44 @@ export interface D1Server {
   exec(...statements: string[]): Promise<void>;
   /** The SQLite file in which workerd keeps the database. */
   file: string;
+  /** `http://…` of an application's Worker. */
+  application(name: string): Promise<string>;
   stop(): Promise<void>;
 }
 
-export async function startD1(): Promise<D1Server> {
+/** An application's Worker; `DB` is its binding of the database. */
+export interface ApplicationWorker {
+  name: string;
+  /** One ES module, as `bundleWorker` makes it. */
+  script: string;
+  bindings?: Record<string, string>;
+}
+
+export async function startD1(applications: ApplicationWorker[] = []): Promise<D1Server> {
   const folder = mkdtempSync(join(tmpdir(), 'crossfade-d1-server-'));
-  const worker = new Miniflare({
-    modules: true,
-    script: readFileSync(join(import.meta.dirname, 'rest-worker.js'), 'utf8'),
+  const common = { modules: true, compatibilityDate: '2026-04-01', d1Databases: { DB: DATABASE } } as const;
+  const server = new Miniflare({
     host: '127.0.0.1',
     port: 0,
-    compatibilityDate: '2026-04-01',
-    bindings: { TOKEN, ACCOUNT, DATABASE, NAME: 'shop' },
-    d1Databases: { DB: DATABASE },
     d1Persist: folder,
+    workers: [
+      {
+        ...common,
+        name: 'rest',
+        script: readFileSync(join(import.meta.dirname, 'rest-worker.js'), 'utf8'),
+        bindings: { TOKEN, ACCOUNT, DATABASE, NAME: 'shop' },
+      },
+      ...applications.map((application) => ({
+        ...common,
+        ...application,
+        compatibilityFlags: ['nodejs_compat'],
+        // An address of its own.
+        unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
+      })),
+    ],
   });
-  const origin = (await worker.ready).origin;
-  const db = await worker.getD1Database('DB');
+  const origin = (await server.ready).origin;
+  const db = await server.getD1Database('DB', 'rest');
   await db.prepare('SELECT 1').run();
   return {
     file: fileIn(join(folder, 'miniflare-D1DatabaseObject')),
@@ -42,8 +63,9 @@ export async function startD1(): Promise<D1Server> {
     exec: async (...statements) => {
       await db.batch(statements.map((sql) => db.prepare(sql)));
     },
+    application: async (name) => (await server.unsafeGetDirectURL(name)).origin,
     stop: async () => {
-      await worker.dispose();
+      await server.dispose();
       rmSync(folder, { recursive: true });
     },
   };
