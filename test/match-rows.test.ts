@@ -143,6 +143,16 @@ it('takes rows of any texts for equal where they are, and no others', async () =
   expect(equal).toBeGreaterThan(100);
 });
 
+it('takes no byte of a text for the end of the last row', async () => {
+  const rows = (...texts: string[]): Cell[][] => texts.map((text) => [Buffer.from(text, 'latin1')]);
+  for (const text of ['', 'a']) {
+    expect(await sameAs(rows(text, text), rows(text, text))).toBe(true);
+    for (const end of ['\xfe', '\xff', '\xfe\xfe', '\xfd'])
+      expect([text, end, await sameAs(rows(text, text + end), rows(text, text))]).toEqual([text, end, false]);
+    expect(await sameAs(rows(text, '\xfe'), rows(text, '', ''))).toBe(false);
+  }
+});
+
 it('reads past keys that are NULL or not valid UTF-8, and says that such rows cannot be matched', async () => {
   db.exec("CREATE TABLE words (k TEXT PRIMARY KEY, n INT); INSERT INTO words VALUES ('a', 1), ('c', 2)");
   const table = (await planMigration(db, DEFAULT_INPUT)).tables[0]!;

@@ -19,9 +19,10 @@ export const MATCHED_FORMAT = `(FORMAT csv, DELIMITER E'\\t', QUOTE E'\\x02', NU
  * Are these the same rows in the same order?
  *
  * Neither side's structure is trusted to a text of the source. Every row of the target has as many cells as the table
- * has columns, and each of its separators is met by one byte of the source: by CELL or ROW, or by a text's own tab. The
- * source has at least a CELL or ROW for every cell of its rows, and more where a text is not valid UTF-8. So with equal
- * numbers of rows, both texts can only end together if each separator has met its own.
+ * has columns, and each of its separators is met by one byte of the source: by CELL or ROW, or by a text's own tab; but
+ * for the end of the last row, which is met by the end. The source has at least a CELL or ROW between any two cells of
+ * its rows, and more where a text is not valid UTF-8. So with equal numbers of rows, both texts can only end together if
+ * each separator has met its own.
  */
 export class RowMatcher {
   private readonly columns: ColumnPlan[];
@@ -87,8 +88,9 @@ export class RowMatcher {
       if (j === end) break;
       if (source[i++] !== CELL || line[j++] !== TAB) return -1;
     }
-    if (source[i] === ROW) return i + 1;
-    return i === source.length ? i : -1;
+    // No ROW follows the last row: one there is a byte of a text that is not valid UTF-8.
+    if (this.matched === this.rows - 1) return i === source.length ? i : -1;
+    return source[i] === ROW ? i + 1 : -1;
   }
 
   /** The same number in two spellings? */
