@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { openSource } from '../src/databases/sqlite/connection.ts';
-import { installFence } from '../src/databases/sqlite/capture.ts';
+import { installFence } from '../src/databases/sqlite/fence.ts';
 import { CONTROL_TABLE, NOW_MS, readControl } from '../src/databases/sqlite/control.ts';
 import { readControl as readTargetControl } from '../src/databases/postgres/control.ts';
 import { cutOver, rollForward } from '../src/engine/cutover.ts';

@@ -8,7 +8,7 @@ import pg from 'pg';
 import { DEFAULT_INPUT, type TablePlan } from '../src/contract.ts';
 import { takeLease, type TargetLease } from '../src/databases/postgres/lease.ts';
 import { fenceTarget } from '../src/engine/rollback.ts';
-import { installFence } from '../src/databases/sqlite/capture.ts';
+import { installFence } from '../src/databases/sqlite/fence.ts';
 import { CONTROL_TABLE, createControl, NOW_MS, readControl } from '../src/databases/sqlite/control.ts';
 import { planMigration } from '../src/engine/plan.ts';
 import { acceptsWrites, FENCED, LEASE_SETTING, SQLSTATE_FENCED } from '../src/protocol.ts';

@@ -5,7 +5,7 @@ import type { Plan } from '../contract.ts';
 import { CrossfadeError } from '../errors.ts';
 import { connectTarget, describeTarget } from '../databases/postgres/connection.ts';
 import { CONTROL_SQL, readControl as readTargetControl } from '../databases/postgres/control.ts';
-import { removeAll } from '../databases/sqlite/capture.ts';
+import { removeAll } from '../databases/sqlite/clean-up.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { createControl, lastOrdinal, readControl as readSourceControl } from '../databases/sqlite/control.ts';
 import { logHead, type LogHead } from '../databases/sqlite/log.ts';

@@ -13,7 +13,9 @@ import { readControl as readTargetControl } from '../databases/postgres/control.
 import type { TargetLease } from '../databases/postgres/lease.ts';
 import { missingPrivilege } from '../databases/postgres/privileges.ts';
 import { installCaptureSql } from '../databases/postgres/triggers.ts';
-import { dropCapture, dropFence, installFence, suspendTriggers } from '../databases/sqlite/capture.ts';
+import { dropCapture } from '../databases/sqlite/capture.ts';
+import { dropFence, installFence } from '../databases/sqlite/fence.ts';
+import { suspendTriggers } from '../databases/sqlite/suspend-triggers.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import { CONTROL_TABLE, holdLease, LEASE_TABLE, NOW_MS, takeLease } from '../databases/sqlite/control.ts';
 import { logHead } from '../databases/sqlite/log.ts';

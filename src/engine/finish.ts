@@ -7,7 +7,7 @@ import { connectTarget } from '../databases/postgres/connection.ts';
 import { dropGuardsSql } from '../databases/postgres/ddl.ts';
 import { takeLease, type TargetLease } from '../databases/postgres/lease.ts';
 import { removeTriggersSql } from '../databases/postgres/triggers.ts';
-import { removeAll } from '../databases/sqlite/capture.ts';
+import { removeAll } from '../databases/sqlite/clean-up.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
 import {
   BATCH_TABLE,

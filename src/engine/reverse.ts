@@ -19,7 +19,7 @@ import {
   type TargetLease,
 } from '../databases/postgres/lease.ts';
 import { openSource } from '../databases/sqlite/connection.ts';
-import { installFence, unfencedTables } from '../databases/sqlite/capture.ts';
+import { installFence, unfencedTables } from '../databases/sqlite/fence.ts';
 import { holdLease, takeLease } from '../databases/sqlite/control.ts';
 import {
   batchTokens,

@@ -8,7 +8,7 @@
  */
 import { BATCH_TABLE, CONTROL_TABLE, LEASE_TABLE, LOG_TABLE } from '../sqlite/control.ts';
 import { literal } from '../identifiers.ts';
-import { SQLITE_PREFIX } from '../../protocol.ts';
+import { OURS } from '../sqlite/our-triggers.ts';
 import type { Statement } from './client.ts';
 
 /** Text of the failure of a condition. */
@@ -37,11 +37,9 @@ export interface OriginState {
   head: bigint | null;
 }
 
-const OURS = `${SQLITE_PREFIX.replaceAll('_', '\\_')}%`;
-
 export const TABLES_SQL =
   `(SELECT json_group_array(name) FROM (SELECT name FROM sqlite_master WHERE type = 'table' ` +
-  `AND name LIKE ${literal(OURS)} ESCAPE '\\' ORDER BY name))`;
+  `AND name LIKE ${OURS} ESCAPE '\\' ORDER BY name))`;
 
 export const CONTROL_COLUMNS = [
   'id',

@@ -10,26 +10,15 @@ import type Database from 'better-sqlite3';
 import type { TablePlan } from '../../contract.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { SQLITE_PREFIX } from '../../protocol.ts';
-import { asciiLower, literal, quoted } from '../identifiers.ts';
+import { literal, quoted } from '../identifiers.ts';
 import { affinityOf } from './affinity.ts';
-import {
-  BATCH_TABLE,
-  CONTROL_TABLE,
-  LEASE_TABLE,
-  LOG_TABLE,
-  REFUSES,
-  resumeTriggers,
-  SUSPENDED_TABLE,
-} from './control.ts';
-import { installNumbering, NUMBERING_TABLE } from './numbering.ts';
+import { LOG_TABLE } from './control.ts';
+import { isFence } from './fence.ts';
+import { installNumbering } from './numbering.ts';
 import { masterOf } from './origin.ts';
+import { dropTriggers, OURS, ourTriggers, type Trigger } from './our-triggers.ts';
 import { rowidOf } from './rowid.ts';
 import { generatedColumnsOf, uniqueIndexesOf, type UniqueIndex } from './schema.ts';
-
-interface Trigger {
-  name: string;
-  sql: string;
-}
 
 type Reference = (column: string) => string;
 
@@ -283,89 +272,6 @@ export function dropCapture(db: Database.Database): void {
   );
 }
 
-const FENCED_EVENTS = ['INSERT', 'UPDATE', 'DELETE'];
-
-/**
- * The fence's triggers, created in the transaction that sets the control row to `fencing`: then no write pays for them
- * before, and as the newest triggers they run before any other.
- */
-export function installFence(db: Database.Database, tables: TablePlan[]): void {
-  for (const table of tables) {
-    for (const event of FENCED_EVENTS) {
-      const name = fenceName(table, event);
-      db.exec(`DROP TRIGGER IF EXISTS ${quoted(name)}`);
-      db.exec(
-        `CREATE TRIGGER ${quoted(name)} BEFORE ${event} ON ${quoted(table.name)} FOR EACH ROW BEGIN ` +
-          `SELECT RAISE(ABORT, 'crossfade: fenced') WHERE ${REFUSES} IS NOT 0; END`,
-      );
-    }
-  }
-}
-
-/** Those of the tables in the file that DDL has robbed of a trigger of the fence. */
-export function unfencedTables(db: Database.Database, tables: TablePlan[]): TablePlan[] {
-  const present = new Set(ourTriggers(db).map(({ name }) => name));
-  const exists = db.prepare(`SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE`);
-  return tables.filter(
-    (table) =>
-      exists.get(table.name) !== undefined &&
-      FENCED_EVENTS.some((event) => !present.has(fenceName(table, event))),
-  );
-}
-
-function fenceName(table: TablePlan, event: string): string {
-  return `${SQLITE_PREFIX}${table.id}_fence_${event.toLowerCase()}`;
-}
-
-export function dropFence(db: Database.Database): void {
-  dropTriggers(db, ourTriggers(db).filter(isFence));
-}
-
-/** Moves the application's triggers on these tables into our own table: they must not fire on replayed rows. */
-export function suspendTriggers(db: Database.Database, tables: TablePlan[]): void {
-  const save = db.prepare(`INSERT OR REPLACE INTO ${SUSPENDED_TABLE} (name, sql) VALUES (?, ?)`);
-  const names = new Set(tables.map((table) => asciiLower(table.name)));
-  const triggers = db
-    .prepare(
-      `SELECT name, sql, tbl_name FROM ${masterOf(db)} WHERE type = 'trigger' AND name NOT LIKE ? ESCAPE '\\'`,
-    )
-    .all(ourPattern()) as (Trigger & { tbl_name: string })[];
-  for (const trigger of triggers) {
-    if (!names.has(asciiLower(trigger.tbl_name))) continue;
-    save.run(trigger.name, trigger.sql);
-    db.exec(`DROP TRIGGER ${quoted(trigger.name)}`);
-  }
-}
-
-/**
- * Removes every object of ours; runs inside the caller's write transaction. Triggers go before the control table,
- * without which they refuse every write.
- */
-export function removeAll(db: Database.Database): void {
-  resumeTriggers(db);
-  dropTriggers(db, ourTriggers(db));
-  for (const table of [
-    LOG_TABLE,
-    SUSPENDED_TABLE,
-    NUMBERING_TABLE,
-    LEASE_TABLE,
-    BATCH_TABLE,
-    CONTROL_TABLE,
-  ]) {
-    db.exec(`DROP TABLE IF EXISTS ${table}`);
-  }
-}
-
-/** Our triggers as they stand; compared with what capture created, to notice a rebuilt table. */
-export function ourTriggers(db: Database.Database): (Trigger & { table: string; rowid: number })[] {
-  return db
-    .prepare(
-      `SELECT name, sql, tbl_name AS "table", rowid FROM ${masterOf(db)}
-        WHERE type = 'trigger' AND name LIKE ? ESCAPE '\\' ORDER BY name`,
-    )
-    .all(ourPattern()) as (Trigger & { table: string; rowid: number })[];
-}
-
 /**
  * Names what is wrong with the capture of these tables, null where all is well: every trigger as it was created, and
  * newer than the application's, because a newer AFTER trigger that raises IGNORE keeps the row and skips ours.
@@ -377,9 +283,9 @@ export function captureFault(db: Database.Database, tables: TablePlan[]): string
     const newest = db
       .prepare(
         `SELECT max(rowid) AS rowid FROM ${masterOf(db)}
-          WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND name NOT LIKE ? ESCAPE '\\'`,
+          WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND name NOT LIKE ${OURS} ESCAPE '\\'`,
       )
-      .get(table.name, ourPattern()) as { rowid: number | null };
+      .get(table.name) as { rowid: number | null };
     for (const { name, sql } of captureTriggers(table, uniques)) {
       const found = present.get(name);
       if (found === undefined || found.sql !== sql) {
@@ -392,18 +298,3 @@ export function captureFault(db: Database.Database, tables: TablePlan[]): string
   }
   return null;
 }
-
-function isFence(trigger: { name: string }): boolean {
-  return /_fence_(insert|update|delete)$/.test(trigger.name);
-}
-
-function ourPattern(): string {
-  return `${SQLITE_PREFIX.replaceAll('_', '\\_')}%`;
-}
-
-function dropTriggers(db: Database.Database, triggers: Trigger[]): void {
-  for (const { name } of triggers) db.exec(`DROP TRIGGER ${quoted(name)}`);
-}
-
-/** SQL literal of our prefix pattern, for queries over sqlite_master elsewhere. */
-export const OURS = literal(ourPattern());

@@ -1,8 +1,7 @@
 /** A short name for the state of the application's schema, to notice DDL between two moments. */
 import { createHash } from 'node:crypto';
 import type Database from 'better-sqlite3';
-import { SQLITE_PREFIX } from '../../protocol.ts';
-import { literal } from '../identifiers.ts';
+import { OURS } from './our-triggers.ts';
 
 interface Reader {
   version: Database.Statement<[], number>;
@@ -11,8 +10,6 @@ interface Reader {
 }
 
 const readers = new WeakMap<Database.Database, Reader>();
-
-const OURS = `${SQLITE_PREFIX.replaceAll('_', '\\_')}%`;
 
 /**
  * sha256 in hex over type, name, table and SQL of every table, index and view of the application. Triggers are left out:
@@ -39,7 +36,7 @@ function readerOf(db: Database.Database): Reader {
   let reader = readers.get(db);
   if (reader === undefined) {
     const own = (column: string): string =>
-      `(${column} LIKE ${literal(OURS)} ESCAPE '\\' OR ${column} LIKE '\\_cf\\_%' ESCAPE '\\')`;
+      `(${column} LIKE ${OURS} ESCAPE '\\' OR ${column} LIKE '\\_cf\\_%' ESCAPE '\\')`;
     reader = {
       version: db.prepare<[], number>(`PRAGMA schema_version`).pluck(),
       objects: db

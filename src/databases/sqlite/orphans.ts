@@ -17,14 +17,31 @@ export function findOrphans(
   parentColumns: string[],
   match: 'as-sqlite' | 'folded' = 'as-sqlite',
 ): Promise<FoundRows> {
-  const present = columns.map((column) => `t.${quoted(column)} IS NOT NULL`);
-  // The unary plus takes the affinity away, so that the parent's is applied, as SQLite does for foreign keys.
-  const equal = columns.map((column, i) => `p.${quoted(parentColumns[i]!)} = +t.${quoted(column)}`);
-  const parentWhere = (conditions: string[]): string =>
-    `EXISTS (SELECT 1 FROM ${quoted(parent.name)} p WHERE ${conditions.join(' AND ')})`;
+  if (match === 'as-sqlite') return findRows(db, child, orphansSql(columns, parent, parentColumns));
+  const equal = sameSql(columns, parentColumns);
   // Beside the comparison that the parent's index serves.
   const exact = [...equal, ...equal.map((same) => `${same} COLLATE BINARY`)];
-  const missing =
-    match === 'folded' ? [parentWhere(equal), `NOT ${parentWhere(exact)}`] : [`NOT ${parentWhere(equal)}`];
-  return findRows(db, child, [...present, ...missing].join(' AND '));
+  return findRows(
+    db,
+    child,
+    [...presentSql(columns), parentSql(parent, equal), `NOT ${parentSql(parent, exact)}`].join(' AND '),
+  );
+}
+
+/** Condition of the rows `t` without a parent, as SQLite compares for a foreign key: with the parent's affinity and collation. */
+export function orphansSql(columns: string[], parent: SourceTable, parentColumns: string[]): string {
+  return [...presentSql(columns), `NOT ${parentSql(parent, sameSql(columns, parentColumns))}`].join(' AND ');
+}
+
+function presentSql(columns: string[]): string[] {
+  return columns.map((column) => `t.${quoted(column)} IS NOT NULL`);
+}
+
+/** The unary plus takes the affinity away, so that the parent's is applied. */
+function sameSql(columns: string[], parentColumns: string[]): string[] {
+  return columns.map((column, i) => `p.${quoted(parentColumns[i]!)} = +t.${quoted(column)}`);
+}
+
+function parentSql(parent: SourceTable, conditions: string[]): string {
+  return `EXISTS (SELECT 1 FROM ${quoted(parent.name)} p WHERE ${conditions.join(' AND ')})`;
 }
