@@ -109,7 +109,8 @@ async function leaveTable(client: pg.Client, lease: TargetLease, table: TablePla
 async function drainReverse(endpoints: Endpoints, lease: SourceLease): Promise<void> {
   const replayer = await ReverseReplayer.open(endpoints, lease);
   try {
-    await replayer.catchUp(performance.now() + CATCH_UP_MS);
+    // No pause waits for what is left.
+    await replayer.catchUp(performance.now() + CATCH_UP_MS, Number.POSITIVE_INFINITY);
   } finally {
     await replayer.close();
   }

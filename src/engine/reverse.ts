@@ -39,6 +39,8 @@ import { mendCapture } from './target-watch.ts';
 const ROWS_PER_FETCH = 2_000;
 /** A step that took no longer leaves so little behind that a pause can wait for it. */
 const SHORT_STEP_MS = 250;
+/** Steps that get shorter have a backlog before them. */
+const SHORTER = 0.8;
 
 /** What a snapshot of the reverse log asks for. */
 interface LogSnapshot {
@@ -127,15 +129,21 @@ export class ReverseReplayer {
   }
 
   /**
-   * Applies until a step is short: while the target takes writes there may always be one more.
+   * Applies until a step is short, or as short as steps get: while the target takes writes there may always be one more, and
+   * a source that is reached by requests takes its time for each, however little there is.
+   * @param longestMs that a step may take of those that do not get shorter
    * @returns false where it does not come so far until `giveUpAt`, by performance.now()
    */
-  async catchUp(giveUpAt: number): Promise<boolean> {
-    for (;;) {
+  async catchUp(giveUpAt: number, longestMs: number): Promise<boolean> {
+    for (let before = Number.POSITIVE_INFINITY; ;) {
       const started = performance.now();
       const applied = await this.step();
-      if (applied === 0 || performance.now() - started < SHORT_STEP_MS) return true;
-      if (performance.now() > giveUpAt) return false;
+      const now = performance.now();
+      const ms = now - started;
+      if (applied === 0 || ms < SHORT_STEP_MS) return true;
+      if (ms <= longestMs && ms >= before * SHORTER) return true;
+      if (now > giveUpAt) return false;
+      before = ms;
     }
   }
 

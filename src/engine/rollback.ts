@@ -35,6 +35,8 @@ import { within } from './within.ts';
 
 /** How long reverse replay may take to catch up before the fence; nobody waits for it. */
 const CATCH_UP_MS = 5 * 60_000;
+/** Of the pause: one step of reverse replay, in which the fence's wait and the commit point have to find their time as well. */
+const LONGEST_STEP_SHARE = 0.25;
 /** The rows that decide are read and changed by statements that are answered at once. */
 const DECIDING = { applicationName: 'crossfade rollback', answerMs: 5_000 };
 /** A target that says nothing about this migration's writes. */
@@ -138,7 +140,7 @@ async function moveBack(options: WritesBackOptions, replayer: ReverseReplayer): 
     reason: `the rollback of the writes returned to the state before it: ${reason}`,
   });
   await replayer.mend();
-  if (!(await replayer.catchUp(performance.now() + CATCH_UP_MS))) {
+  if (!(await replayer.catchUp(performance.now() + CATCH_UP_MS, maxPauseMs * LONGEST_STEP_SHARE))) {
     return returned('reverse replay does not catch up with the writes');
   }
   const refused = await refusedRow(replayer);
