@@ -23,6 +23,7 @@ describe('recorded histories', () => {
 
   it('are there for every kind of ending', () => {
     expect(NAMES.toSorted()).toEqual([
+      'aborted-in-plan-and-killed.history',
       'approved.history',
       'called-off-in-plan.history',
       'complete-with-verdict.history',
@@ -31,9 +32,12 @@ describe('recorded histories', () => {
       'killed.history',
       'paused-and-cancelled.history',
       'paused-and-complete.history',
+      'paused-and-killed.history',
+      'rollback-after-termination.history',
       'rollback-migration.history',
       'rolled-back-again.history',
       'rolled-back.history',
+      'terminated.history',
       'verification-failed.history',
       'verified-different.history',
       'verified-equal.history',

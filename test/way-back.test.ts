@@ -139,6 +139,22 @@ describe('from every phase', () => {
       await expectBack(way, before, 'drop');
     });
   });
+
+  it.concurrent(
+    'plan: abort, where its worker died after it had begun and before it heard of it',
+    async () => {
+      await withWay(async (way, before) => {
+        // Without a heartbeat, and without an answer until all is over.
+        const silent = way.interfere('hold', 'planMigration');
+        const handle = await way.start();
+        await silent.reached;
+        await handle.signal('abort', 'enough');
+        const failure = await way.failure().finally(() => silent.release());
+        expect(failure).toMatchObject({ type: 'Aborted', message: 'rolled back: enough' });
+        await expectBack(way, before, 'drop');
+      });
+    },
+  );
 });
 
 describe('a cancellation', () => {

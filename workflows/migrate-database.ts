@@ -320,11 +320,19 @@ class Migration {
     return run.report();
   }
 
-  /** Also where the worker of the step died before it heard of it. */
+  /** Did the worker of a step that was called off die before it heard of it? */
+  private diedUnaware(error: unknown): boolean {
+    return this.run.scope.consideredCancelled && endedUnderCancellation(error);
+  }
+
   private wasCancelled(error: unknown): boolean {
-    if (isCancellation(error)) return true;
-    const asked = this.run.scope.consideredCancelled && endedUnderCancellation(error);
-    return asked && patched('cancel-outlives-worker');
+    return isCancellation(error) || (this.diedUnaware(error) && patched('cancel-outlives-worker'));
+  }
+
+  /** May the very first step have begun the migration? Nothing was created where it refused; called off, it may have got through untold. */
+  private mayHaveBegun(error: unknown): boolean {
+    if (isCancellation(error)) return patched('unknown-begin');
+    return this.diedUnaware(error) && patched('begin-outlives-worker');
   }
 
   /** Undoes what was begun and fails the run, or ends it as cancelled, with the report. */
@@ -338,9 +346,7 @@ class Migration {
     await CancellationScope.nonCancellable(async () => {
       await this.replay?.stop();
       const { plan } = run.status;
-      // Nothing was created where the very first step refused. Where it was called off, it may have got through untold.
-      const begun =
-        plan === undefined ? isCancellation(error) && patched('unknown-begin') : plan.blockerCount === 0;
+      const begun = plan === undefined ? this.mayHaveBegun(error) : plan.blockerCount === 0;
       const steps = begun ? this.compensations : [];
       await rollBack(run, steps, { control: this.control, switching: this.switching }, reason, this.input);
     });
