@@ -8,6 +8,7 @@
  * Messages to the parent: { pid } | { exited: { code, signal } } | { failed: message }. From the parent: 'stop'.
  */
 import { spawn } from 'node:child_process';
+import { onParentGone } from '../parent.js';
 
 const options = JSON.parse(process.argv[2] ?? '{}');
 
@@ -44,6 +45,6 @@ child.on('error', (error) => tell({ failed: error.message }, disconnect));
 child.on('exit', (code, signal) => tell({ exited: { code, signal } }, disconnect));
 
 process.on('message', stop);
-process.on('disconnect', stop);
+onParentGone(stop);
 // Asked to end by someone else (a shutdown of the machine): the server first.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, stop);

@@ -8,6 +8,7 @@
  * end, or { failed: message }.
  */
 import Database from 'better-sqlite3';
+import { onParentGone } from '../parent.js';
 
 const ROWS = 500;
 
@@ -51,4 +52,4 @@ process.on('message', (message) => {
   }
   process.send?.(answer);
 });
-process.on('disconnect', () => process.exit());
+onParentGone(() => process.exit());
