@@ -4,7 +4,7 @@ import type { MigrationReport, MigrationStatus, Phase } from '../src/contract.ts
 import { eventually } from './support/eventually.ts';
 import { FAST, Scenario } from './support/scenario.ts';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 /** Concurrent tests do not wait for hooks. Most of a scenario is waiting: for heartbeats that stop, stages and soaks. */
 async function withScenario(work: (scenario: Scenario) => Promise<void>): Promise<void> {

@@ -1,10 +1,9 @@
 /** A command of the compiled code as a user runs it, with a directory of its own for all that it leaves behind. */
-import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const DIST = join(ROOT, 'dist');
@@ -13,17 +12,6 @@ export interface Ended {
   status: number | null;
   /** Of both streams. */
   output: string;
-}
-
-/** Compiles all sources of this moment. Types are checked elsewhere; what counts here is that they run. */
-export async function build(): Promise<void> {
-  const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
-  const compiling = promisify(execFile)(process.execPath, [compiler, '-p', 'tsconfig.build.json'], {
-    cwd: ROOT,
-  });
-  await compiling.catch((error: unknown) => {
-    if (!existsSync(DIST)) throw error;
-  });
 }
 
 export class CommandRun {
