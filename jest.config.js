@@ -18,7 +18,9 @@ const esModules = [
   'env-paths',
   'is-safe-filename',
   'ky',
+  'p-queue',
   'p-throttle',
+  'p-timeout',
 ];
 
 /** @type {import('jest').Config} */
@@ -26,8 +28,8 @@ export default {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
-  // Suites share two cores with a Temporal server and a PostgreSQL server: more workers only make them wait.
-  maxWorkers: 1,
+  // Many tests wait for timeouts and retries of servers, so that a second one finds a core; more only make each other wait.
+  maxWorkers: 2,
   testTimeout: 60_000,
   globalSetup: '<rootDir>/test/support/global-setup.ts',
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',

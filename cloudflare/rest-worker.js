@@ -3,17 +3,19 @@
  * developers.cloudflare.com: the routes, bodies and envelopes of /api/resources/d1/subresources/database/methods/{get,list,raw},
  * the limits of SQL length and bound parameters of /d1/platform/limits/, and the statuses and codes that users report in
  * cloudflare/workers-sdk (10000 for a bad token, 7403 for another account, 7404 for an unknown database, 7500 for a statement that
- * fails). Not imitated: rate limits, regions, billing.
+ * fails). How a token that may only read is refused a change is not documented: here as any other token that may not. Not
+ * imitated: rate limits, regions, billing.
  */
 const LONGEST_SQL = 100_000;
 const MOST_PARAMETERS = 100;
+const READS = /^\s*(SELECT|WITH|PRAGMA)\b/i;
 
 export default {
   async fetch(request, env) {
     const { pathname, searchParams } = new URL(request.url);
-    if (request.headers.get('authorization') !== `Bearer ${env.TOKEN}`) {
+    const token = request.headers.get('authorization');
+    if (token !== `Bearer ${env.TOKEN}` && token !== `Bearer ${env.READ_TOKEN}`)
       return failure(401, 10000, 'Authentication error');
-    }
     const [, account, id = '', method = ''] =
       /^\/client\/v4\/accounts\/([^/]+)\/d1\/database\/?([^/]*)\/?(.*)$/.exec(pathname) ?? [];
     if (account === undefined)
@@ -31,8 +33,11 @@ export default {
       return success({ bookmark: '00000001-00000002-00004b1f-0123456789abcdef' });
     if (method !== 'raw' || request.method !== 'POST') return failure(405, 7001, 'Method not allowed');
     const body = await request.json();
+    const statements = body.batch ?? [body];
+    if (token !== `Bearer ${env.TOKEN}` && !statements.every(({ sql }) => READS.test(sql)))
+      return failure(403, 10000, 'Authentication error');
     try {
-      return success(await run(env.DB, body.batch ?? [body]));
+      return success(await run(env.DB, statements));
     } catch (error) {
       return failure(400, 7500, error.message.replace(/^D1_ERROR: /, ''));
     }

@@ -7,6 +7,8 @@ import { Miniflare } from 'miniflare';
 export const ACCOUNT = '0123456789abcdef0123456789abcdef';
 export const DATABASE = '11111111-2222-4333-8444-555555555555';
 const TOKEN = 'a-token';
+/** Of the same user, with the permission "D1 Read" alone. */
+export const READ_TOKEN = 'a-token-to-read';
 
 export interface D1Server {
   /** `d1://…` of the database. */
@@ -30,8 +32,9 @@ export interface ApplicationWorker {
   bindings?: Record<string, string>;
 }
 
-export async function startD1(applications: ApplicationWorker[] = []): Promise<D1Server> {
-  const folder = mkdtempSync(join(tmpdir(), 'crossfade-d1-server-'));
+/** @param kept where the database is and stays after stop(); default: a folder that goes with it */
+export async function startD1(applications: ApplicationWorker[] = [], kept?: string): Promise<D1Server> {
+  const folder = kept ?? mkdtempSync(join(tmpdir(), 'crossfade-d1-server-'));
   const common = { modules: true, compatibilityDate: '2026-04-01', d1Databases: { DB: DATABASE } } as const;
   const server = new Miniflare({
     host: '127.0.0.1',
@@ -42,7 +45,7 @@ export async function startD1(applications: ApplicationWorker[] = []): Promise<D
         ...common,
         name: 'rest',
         script: readFileSync(join(import.meta.dirname, 'rest-worker.js'), 'utf8'),
-        bindings: { TOKEN, ACCOUNT, DATABASE, NAME: 'shop' },
+        bindings: { TOKEN, READ_TOKEN, ACCOUNT, DATABASE, NAME: 'shop' },
       },
       ...applications.map((application) => ({
         ...common,
@@ -66,7 +69,7 @@ export async function startD1(applications: ApplicationWorker[] = []): Promise<D
     application: async (name) => (await server.unsafeGetDirectURL(name)).origin,
     stop: async () => {
       await server.dispose();
-      rmSync(folder, { recursive: true });
+      if (kept === undefined) rmSync(folder, { recursive: true });
     },
   };
 }

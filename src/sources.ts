@@ -22,18 +22,25 @@ interface Followed {
   stop: (() => Promise<void>) | null;
 }
 
+/** Who is told what the sources are about. */
+export interface SourceWatch {
+  /** A D1 database does not answer between two steps; the next step fails for it. */
+  onUnreachable(error: unknown): void;
+  /** A request goes to Cloudflare, and whether it repeats one that failed. */
+  onRequest?(repeated: boolean): void;
+}
+
 export class Sources {
   private readonly env: NodeJS.ProcessEnv;
-  private readonly onUnreachable: (error: unknown) => void;
+  private readonly watch: SourceWatch;
   private readonly d1 = new Map<string, Promise<Followed>>();
 
   /**
    * @param env where the mirrors' directory is found: CROSSFADE_HOME, or the user's own
-   * @param onUnreachable told where a D1 database does not answer between two steps; the next step fails for it
    */
-  constructor(env: NodeJS.ProcessEnv, onUnreachable: (error: unknown) => void = () => undefined) {
+  constructor(env: NodeJS.ProcessEnv, watch: SourceWatch = { onUnreachable: () => undefined }) {
     this.env = env;
-    this.onUnreachable = onUnreachable;
+    this.watch = watch;
   }
 
   /** Is it there? Reads nothing. @throws CrossfadeError SourceMissing, SourceDenied, SourceBusy */
@@ -66,7 +73,7 @@ export class Sources {
     };
     try {
       await live.ready(onProgress);
-      followed.stop ??= live.follow(this.onUnreachable).stop;
+      followed.stop ??= live.follow(this.watch.onUnreachable).stop;
       return { path: followed.path, release };
     } catch (error) {
       await release();
@@ -96,7 +103,7 @@ export class Sources {
 
   private async openMirror({ d1 }: SourceConnection & { kind: 'd1' }): Promise<Followed> {
     const folder = await privateDirectory(directories(this.env).data, 'mirrors');
-    const client = await D1Client.open(d1.address, d1.access);
+    const client = await D1Client.open(d1.address, d1.access, this.watch.onRequest);
     const path = join(folder, `d1-${client.id}.db`);
     return { open: openD1(client, path), path, users: 0, stop: null };
   }

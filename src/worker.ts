@@ -16,7 +16,7 @@ import { resolveSource, resolveTarget } from './connections.ts';
 import { TASK_QUEUE } from './contract.ts';
 import { CrossfadeError, messageOf } from './errors.ts';
 import { knownAttributes, registerAttributes } from './register-attributes.ts';
-import { Sources } from './sources.ts';
+import { Sources, type SourceWatch } from './sources.ts';
 import { temporalEnvironment } from './temporal-environment.ts';
 
 export interface WorkerOptions {
@@ -26,6 +26,8 @@ export interface WorkerOptions {
   env: NodeJS.ProcessEnv;
   /** Level of pino and of Temporal's own log, on standard error; default `warn`. */
   logLevel?: string;
+  /** Where Prometheus finds the metrics of Temporal's SDK and ours, as "127.0.0.1:9464"; default nowhere. */
+  metricsAddress?: string;
   taskQueue?: string;
   /** Distinguishes workers of one host that have different files; tests use it. */
   identity?: string;
@@ -59,23 +61,58 @@ export function bundleWorkflows(): Promise<WorkflowBundle & { code: string }> {
 
 const quietLogger = new DefaultLogger('ERROR', () => undefined);
 
-/** Sends Temporal's log through pino. The SDK admits one runtime per process: the first caller's level holds. */
-function installLogger(level: string): void {
+/**
+ * Sends Temporal's log through pino. The SDK admits one runtime per process: the first caller's settings hold.
+ * @throws CrossfadeError BadConnection where metrics cannot be served at their address
+ */
+function installRuntime(level: string, metricsAddress: string | undefined): void {
   if (Runtime._instance !== undefined) return;
   const logger = pino({ name: 'crossfade', level }, pino.destination(2));
   const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
-  Runtime.install({
-    logger: new DefaultLogger('INFO', ({ level: severity, message, meta }) => {
-      logger[levels[severity]](meta ?? {}, message);
-    }),
-    telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } },
-  });
+  const telemetryOptions = {
+    logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} },
+    ...(metricsAddress === undefined
+      ? {}
+      : { metrics: { prometheus: { bindAddress: metricsAddress, countersTotalSuffix: true } } }),
+  } as const;
+  try {
+    Runtime.install({
+      logger: new DefaultLogger('INFO', ({ level: severity, message, meta }) => {
+        logger[levels[severity]](meta ?? {}, message);
+      }),
+      telemetryOptions,
+    });
+  } catch (error) {
+    if (metricsAddress === undefined) throw error;
+    throw new CrossfadeError(
+      'BadConnection',
+      `metrics cannot be served at ${metricsAddress}: ${messageOf(error)}: give --metrics an address that is free`,
+      error,
+    );
+  }
 }
 
-/** Starts the workers of this process. @throws CrossfadeError BadConnection where Temporal does not answer */
+function watchSources(): SourceWatch {
+  const { logger, metricMeter } = Runtime.instance();
+  const requests = metricMeter.createCounter('crossfade_d1_requests', '', 'Requests sent to Cloudflare');
+  const repeats = metricMeter.createCounter(
+    'crossfade_d1_repeated_requests',
+    '',
+    'Those of them that repeat one after 429, 5xx, a stall or a lost connection',
+  );
+  return {
+    onUnreachable: (error) => logger.warn(`a source does not answer: ${messageOf(error)}`),
+    onRequest: (repeated) => {
+      requests.add(1);
+      if (repeated) repeats.add(1);
+    },
+  };
+}
+
+/** Starts the workers of this process. @throws CrossfadeError BadConnection where Temporal does not answer, or metrics cannot be served */
 export async function createWorkers(options: WorkerOptions): Promise<RunningWorkers> {
   const { address, namespace, env } = options;
-  installLogger(options.logLevel ?? 'warn');
+  installRuntime(options.logLevel ?? 'warn', options.metricsAddress);
   let connection: NativeConnection;
   try {
     connection = await NativeConnection.connect({ address, ...temporalEnvironment(env).security });
@@ -88,9 +125,7 @@ export async function createWorkers(options: WorkerOptions): Promise<RunningWork
   }
   const taskQueue = options.taskQueue ?? TASK_QUEUE;
   const hostQueue = `${taskQueue}@${options.identity ?? hostname()}`;
-  const sources = new Sources(env, (error) =>
-    Runtime.instance().logger.warn(`a source does not answer: ${messageOf(error)}`),
-  );
+  const sources = new Sources(env, watchSources());
   const activities = createActivities({
     endpoints: async (source, target) => {
       const from = resolveSource(source, env);

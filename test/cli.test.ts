@@ -78,6 +78,7 @@ describe('usage', () => {
     [['run', '--stage-wait', '5 parsecs'], /--stage-wait.*duration like/],
     [['verify', '--sample', '0'], /--sample.*whole number from 1/],
     [['start', 'too', 'many'], /too many arguments/],
+    [['worker', '--metrics', 'localhost:9464'], /--metrics.*an IP address and a port/],
     [['start', '--input'], /argument missing/],
   ])('refuses %j', async (argv, message) => {
     const result = await crossfade(argv);
@@ -195,6 +196,13 @@ describe('bad input', () => {
     const result = await crossfade([command], { TEMPORAL_ADDRESS: '127.0.0.1:1' });
     expect(result.status).toBe(2);
     expectOneLine(result, 'the Temporal server at 127.0.0.1:1 does not answer');
+  });
+
+  it('says where metrics cannot be served', async () => {
+    const taken = process.env['TEST_TEMPORAL_ADDRESS']!;
+    const result = await crossfade(['worker', '--metrics', taken], { TEMPORAL_ADDRESS: taken });
+    expect(result.status).toBe(2);
+    expectOneLine(result, `metrics cannot be served at ${taken}: `);
   });
 
   it('shows the stack only where it was asked for', async () => {

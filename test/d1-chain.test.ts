@@ -8,7 +8,7 @@ import type Database from 'better-sqlite3';
 import { d1Access, d1Address } from '../src/databases/d1/address.ts';
 import { D1Client } from '../src/databases/d1/client.ts';
 import { openD1, type OpenD1 } from '../src/databases/d1/open.ts';
-import { removeAll } from '../src/databases/sqlite/capture.ts';
+import { removeAll } from '../src/databases/sqlite/clean-up.ts';
 import { openSource } from '../src/databases/sqlite/connection.ts';
 import { createControl, readControl, type Lease } from '../src/databases/sqlite/control.ts';
 import { writeTransaction } from '../src/databases/sqlite/transaction.ts';

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { d1Access, d1Address } from '../src/databases/d1/address.ts';
 import { exactSql } from '../src/databases/d1/cells.ts';
 import { D1Client } from '../src/databases/d1/client.ts';
-import { ACCOUNT, DATABASE, startD1, type D1Server } from '../cloudflare/server.ts';
+import { ACCOUNT, DATABASE, READ_TOKEN, startD1, type D1Server } from '../cloudflare/server.ts';
 import { startFaultyProxy, type FaultyProxy } from '../cloudflare/faults.ts';
 import { seeded } from './support/random.ts';
 
@@ -27,7 +27,11 @@ const open = async (url = d1.url, env: NodeJS.ProcessEnv = {}): Promise<D1Client
     d1Access({ ...d1.env, CLOUDFLARE_API_BASE_URL: proxy.baseUrl, ...env }),
   );
 
-const mistakes: [string, () => Promise<unknown>, string, RegExp][] = [
+/** As users report it (https://github.com/cloudflare/workers-sdk/issues/9519). */
+const EXPORTING = 'Currently processing a long-running export.';
+
+type Mistake = [string, () => Promise<unknown>, string, RegExp];
+const mistakes: Mistake[] = [
   [
     'a token that Cloudflare does not know',
     () => open(d1.url, { CLOUDFLARE_API_TOKEN: 'x' }),
@@ -57,6 +61,42 @@ const mistakes: [string, () => Promise<unknown>, string, RegExp][] = [
     () => open(d1.url, { CLOUDFLARE_API_TOKEN: '' }),
     'BadConnection',
     /CLOUDFLARE_API_TOKEN is not set/,
+  ],
+  ...['0', '17', '2.5', 'many'].map((concurrency): Mistake => [
+    `${concurrency} requests at once`,
+    () => open(d1.url, { CROSSFADE_D1_CONCURRENCY: concurrency }),
+    'BadConnection',
+    new RegExp(`CROSSFADE_D1_CONCURRENCY is ${concurrency}: .* 1 to 16`),
+  ]),
+  [
+    'a token that may only read, where something is to be changed',
+    async () => {
+      const client = await open(d1.url, { CLOUDFLARE_API_TOKEN: READ_TOKEN });
+      await client.read(['SELECT 1']);
+      await client.change([{ sql: 'CREATE TABLE never (id)' }]);
+    },
+    'SourceDenied',
+    /it needs the permission "D1 Edit" for this account/,
+  ],
+  [
+    'a database that is being exported',
+    async () => {
+      const client = await open();
+      proxy.next.push({ status: 400, code: 7500, message: EXPORTING });
+      await client.read(['SELECT 1']);
+    },
+    'SourceBusy',
+    /is being exported \(.*\), and answers nothing meanwhile: wait until the export has ended/,
+  ],
+  [
+    'a change while the database is being exported',
+    async () => {
+      const client = await open();
+      proxy.next.push({ status: 400, code: 7500, message: EXPORTING });
+      await client.change([{ sql: 'CREATE TABLE never (id)' }]);
+    },
+    'SourceBusy',
+    /is being exported/,
   ],
   [
     'an address without an account',

@@ -76,6 +76,9 @@ test('a live D1 database moves to PostgreSQL and back, with every write', async 
     `WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 500)
        INSERT INTO users (name, balance) SELECT 'u' || n, n / 10.0 FROM i`,
     `INSERT INTO posts (user_id, body) SELECT id, 'post of ' || name FROM users`,
+    'CREATE TABLE plans (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL REFERENCES users (id), active INTEGER NOT NULL)',
+    'CREATE UNIQUE INDEX one_plan ON plans (user_id) WHERE active = 1',
+    'INSERT INTO plans VALUES (1, 9, 0), (2, 9, 1), (3, 10, 0), (4, 10, 1)',
   );
   const path = join(folder, 'mirror.db');
   open = openD1(await D1Client.open(d1Address(d1.url, 'SOURCE_URL'), d1Access(d1.env)), path);
@@ -152,11 +155,18 @@ test('a live D1 database moves to PostgreSQL and back, with every write', async 
   await target.query(`UPDATE users SET name = 'swap' WHERE id = 9; UPDATE users SET name = 'u9' WHERE id = 10;
     UPDATE users SET name = 'u10' WHERE id = 9; DELETE FROM users WHERE id = 11;
     INSERT INTO users (name, balance) VALUES ('new there', 0.1)`);
+  // The value moves to a new row; a row that is outside the partial index has it as well, and nobody touches that.
+  await target.query(`UPDATE plans SET active = 0 WHERE id = 2; INSERT INTO plans VALUES (5, 9, 1);
+    UPDATE plans SET user_id = 7 WHERE id = 4; INSERT INTO plans VALUES (6, 10, 1)`);
   const replayer = await ReverseReplayer.open(endpoints, lease('reverse'));
   while ((await replayer.step()) > 0);
   expect((await replayer.refused()).quarantined).toBe(0);
   await replayer.close();
   expect(inD1(all)).toEqual(await inTarget(all.replace('id,', 'id::int,')));
+  const plans = `SELECT id, user_id, active FROM plans ORDER BY id`;
+  expect(inD1(plans)).toEqual(
+    await inTarget(plans.replace('id, user_id, active', 'id::int, user_id::int, active::int')),
+  );
   const posts = `SELECT id, user_id, body FROM posts ORDER BY id`;
   expect(inD1(posts)).toEqual(await inTarget(posts.replace('id, user_id', 'id::int, user_id::int')));
 

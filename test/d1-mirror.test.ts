@@ -7,6 +7,8 @@ import Database from 'better-sqlite3';
 import { d1Access, d1Address } from '../src/databases/d1/address.ts';
 import { D1Client } from '../src/databases/d1/client.ts';
 import { openD1 } from '../src/databases/d1/open.ts';
+import { PAGE_BYTES } from '../src/databases/d1/table-reader.ts';
+import { startFaultyProxy } from '../cloudflare/faults.ts';
 import { startD1, type D1Server } from '../cloudflare/server.ts';
 
 let d1: D1Server;
@@ -52,6 +54,80 @@ test('a table of many pages, with values longer than D1 gives in one piece, arri
   await expectEqual('big.db');
 });
 
+test('a table takes no more requests than its bytes demand, however many are under way at once', async () => {
+  await d1.exec(
+    'CREATE TABLE wide (id INTEGER PRIMARY KEY, t TEXT)',
+    `WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 40000)
+       INSERT INTO wide SELECT value * 3, replace(hex(zeroblob(200)), '0', 'x') FROM n`,
+  );
+  const proxy = await startFaultyProxy(d1.env['CLOUDFLARE_API_BASE_URL']!);
+  const requests = async (concurrency: number): Promise<number> => {
+    let asked = 0;
+    proxy.meant = (body) => {
+      if (body.includes('FROM \\"wide\\"')) asked++;
+      return false;
+    };
+    const client = await D1Client.open(
+      d1Address(d1.url, 'SOURCE_URL'),
+      d1Access({
+        ...d1.env,
+        CLOUDFLARE_API_BASE_URL: proxy.baseUrl,
+        CROSSFADE_D1_CONCURRENCY: String(concurrency),
+      }),
+    );
+    const { live, close } = openD1(client, join(folder, `wide-${concurrency}.db`));
+    await live.ready();
+    close();
+    return asked;
+  };
+  // 400 bytes of text and 4 of the number in a row, in a table whose first request does not know them yet.
+  const pages = Math.ceil((40_000 * 404) / PAGE_BYTES);
+  try {
+    expect(await requests(1)).toBeLessThanOrEqual(pages + 2);
+    // Each part ends with a page that is not full.
+    expect(await requests(4)).toBeLessThanOrEqual(pages + 2 + 4);
+  } finally {
+    await proxy.stop();
+  }
+});
+
+test('a row whose parent comes or goes while the tables are read does not look like an orphan', async () => {
+  await d1.exec(
+    'CREATE TABLE f_child (id INTEGER PRIMARY KEY, parent REFERENCES f_parent (name))',
+    'CREATE TABLE f_parent (name TEXT PRIMARY KEY, above REFERENCES g_above (id))',
+    'CREATE TABLE g_above (id INTEGER PRIMARY KEY)',
+    'CREATE TABLE h_child (id INTEGER, parent INTEGER REFERENCES g_above (id), PRIMARY KEY (id, parent)) WITHOUT ROWID',
+    'INSERT INTO g_above VALUES (1), (2)',
+    `INSERT INTO f_parent VALUES ('a', 1), ('b', 2)`,
+    `INSERT INTO f_child VALUES (1, 'a'), (2, 'b')`,
+  );
+  const proxy = await startFaultyProxy(d1.env['CLOUDFLARE_API_BASE_URL']!);
+  try {
+    const changes: [string, ...string[]][] = [
+      // Read after its child: both are gone.
+      ['f_parent', `DELETE FROM f_child WHERE id = 1`, `DELETE FROM f_parent WHERE name = 'a'`],
+      // Read after the one that refers to it.
+      ['g_above', `UPDATE f_parent SET above = 1 WHERE name = 'b'`, `DELETE FROM g_above WHERE id = 2`],
+      // Read before: it has come since, and a row that refers to it.
+      ['h_child', 'INSERT INTO g_above VALUES (3)', 'INSERT INTO h_child VALUES (1, 3)'],
+    ];
+    proxy.meant = (body) => {
+      const [table, ...statements] = changes[0] ?? [];
+      if (table === undefined || !body.includes(`FROM \\"${table}\\"`)) return false;
+      changes.shift();
+      proxy.next.push({ before: () => d1.exec(...statements) });
+      return true;
+    };
+    await expectEqual('references.db', {
+      CLOUDFLARE_API_BASE_URL: proxy.baseUrl,
+      CROSSFADE_D1_CONCURRENCY: '1',
+    });
+    expect(changes).toEqual([]);
+  } finally {
+    await proxy.stop();
+  }
+});
+
 test('a mirror from before is read anew where no log tells what has changed since', async () => {
   await d1.exec(
     'CREATE TABLE again (id INTEGER PRIMARY KEY, v)',
@@ -63,10 +139,10 @@ test('a mirror from before is read anew where no log tells what has changed sinc
 });
 
 /** Compares the mirror with the file in which workerd keeps the database, by storage class and bytes. */
-async function expectEqual(name: string): Promise<void> {
+async function expectEqual(name: string, env: NodeJS.ProcessEnv = {}): Promise<void> {
   const path = join(folder, name);
   const { live, close } = openD1(
-    await D1Client.open(d1Address(d1.url, 'SOURCE_URL'), d1Access(d1.env)),
+    await D1Client.open(d1Address(d1.url, 'SOURCE_URL'), d1Access({ ...d1.env, ...env })),
     path,
   );
   await live.ready();

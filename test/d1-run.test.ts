@@ -1,26 +1,13 @@
 /** A live D1 database through the workflow: worker processes that are killed, an API that fails, an application that writes. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
-import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
-import Database from 'better-sqlite3';
+import { Connection } from '@temporalio/client';
 import pg from 'pg';
-import type { MigrationReport, MigrationStatus } from '../src/contract.ts';
 import { startFaultyProxy, type Fault, type FaultyProxy } from '../cloudflare/faults.ts';
-import { startD1, type D1Server } from '../cloudflare/server.ts';
-import { eventually } from './support/eventually.ts';
-import { createTestDatabase, type TestDatabase } from './support/postgres.ts';
+import { D1Migration, inPhase } from './support/d1-migration.ts';
 import { seeded } from './support/random.ts';
 
 jest.setTimeout(240_000);
-
-const MAIN = fileURLToPath(new URL('../dist/src/cli/main.js', import.meta.url));
 
 let connection: Connection;
 beforeAll(async () => {
@@ -32,32 +19,21 @@ afterAll(async () => {
 
 /** A D1 database behind a failing API, an application that writes to it, and workers. */
 class Stage {
-  readonly d1: D1Server;
+  readonly migration: D1Migration;
   readonly proxy: FaultyProxy;
-  readonly database: TestDatabase;
-  readonly target: pg.Client;
-  private readonly home = mkdtempSync(join(tmpdir(), 'crossfade-home-'));
-  readonly taskQueue = `d1-${randomUUID().slice(0, 8)}`;
   /** Names that the application was told are written. */
   readonly acknowledged: string[] = [];
-  private worker: ChildProcess | undefined;
   private stopped = false;
   private traffic: Promise<void> | undefined;
 
-  private constructor(d1: D1Server, proxy: FaultyProxy, database: TestDatabase, target: pg.Client) {
-    this.d1 = d1;
+  private constructor(migration: D1Migration, proxy: FaultyProxy) {
+    this.migration = migration;
     this.proxy = proxy;
-    this.database = database;
-    this.target = target;
   }
 
   static async create(): Promise<Stage> {
-    const d1 = await startD1();
-    const proxy = await startFaultyProxy(d1.env['CLOUDFLARE_API_BASE_URL']!);
-    const database = await createTestDatabase();
-    const target = new pg.Client({ connectionString: database.url });
-    target.on('error', () => undefined);
-    await target.connect();
+    const migration = await D1Migration.create(connection);
+    const { d1 } = migration;
     await d1.exec(
       'CREATE TABLE owner (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE NOT NULL)',
       'CREATE TABLE thing (id TEXT PRIMARY KEY, owner_id INTEGER REFERENCES owner (id) ON DELETE CASCADE, size REAL, data BLOB)',
@@ -65,39 +41,11 @@ class Stage {
          INSERT INTO owner (name) SELECT 'owner ' || n FROM i`,
       `INSERT INTO thing SELECT 'thing ' || id, id, id / 7.0, randomblob(20) FROM owner`,
     );
-    return new Stage(d1, proxy, database, target);
+    return new Stage(migration, await startFaultyProxy(d1.env['CLOUDFLARE_API_BASE_URL']!));
   }
 
   startWorker(): void {
-    this.worker = spawn(process.execPath, [MAIN, 'worker', '--task-queue', this.taskQueue], {
-      env: {
-        ...process.env,
-        ...this.d1.env,
-        CLOUDFLARE_API_BASE_URL: this.proxy.baseUrl,
-        TEMPORAL_ADDRESS: process.env['TEST_TEMPORAL_ADDRESS'],
-        CROSSFADE_HOME: this.home,
-        SOURCE_URL: this.d1.url,
-        TARGET_URL: this.database.url,
-      },
-      stdio: 'ignore',
-    });
-  }
-
-  async killWorker(): Promise<void> {
-    const { worker } = this;
-    this.worker = undefined;
-    if (worker === undefined) return;
-    const gone = once(worker, 'exit');
-    worker.kill('SIGKILL');
-    await gone;
-  }
-
-  start(input: Record<string, unknown>): Promise<WorkflowHandle<() => Promise<MigrationReport>>> {
-    return new Client({ connection }).workflow.start('migrateDatabase', {
-      taskQueue: this.taskQueue,
-      workflowId: this.taskQueue,
-      args: [{ shift: { stages: [50, 100], stageWaitMs: 100 }, gates: { minSamples: 0 }, ...input }],
-    }) as Promise<WorkflowHandle<() => Promise<MigrationReport>>>;
+    this.migration.startWorker({ CLOUDFLARE_API_BASE_URL: this.proxy.baseUrl });
   }
 
   /** Until the fence: each write with what it changes besides. */
@@ -106,7 +54,7 @@ class Stage {
       for (let i = 0; !this.stopped; i++) {
         const name = `new ${i}`;
         try {
-          await this.d1.exec(
+          await this.migration.d1.exec(
             `INSERT INTO owner (name) VALUES ('${name}')`,
             `UPDATE OR REPLACE thing SET id = 'thing ' || (${i} % 40), size = size + 1 WHERE id = 'thing ' || (${i} % 41)`,
             `DELETE FROM owner WHERE id = 100 + ${i % 100}`,
@@ -127,37 +75,35 @@ class Stage {
     await this.traffic;
   }
 
-  inD1(sql: string): unknown[] {
-    const db = new Database(this.d1.file, { readonly: true });
+  /** On PostgreSQL, until that is fenced. */
+  async writeToTarget(): Promise<void> {
+    const client = new pg.Client({ connectionString: this.migration.targetUrl });
+    client.on('error', () => undefined);
+    await client.connect();
     try {
-      return db.prepare(sql).raw().all();
+      for (let i = 0; ; i++) {
+        const name = `on PostgreSQL ${i}`;
+        await client.query('INSERT INTO owner (name) VALUES ($1)', [name]);
+        this.acknowledged.push(name);
+        await sleep(10);
+      }
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'CF001') throw error;
     } finally {
-      db.close();
+      await client.end();
     }
-  }
-
-  async inTarget(sql: string): Promise<unknown[]> {
-    return (await this.target.query({ text: sql, rowMode: 'array' })).rows as unknown[];
   }
 
   async dispose(): Promise<void> {
     this.stopped = true;
-    await this.killWorker();
     await this.traffic?.catch(() => undefined);
-    await new Client({ connection }).workflow
-      .getHandle(this.taskQueue)
-      .terminate()
-      .catch(() => undefined);
-    await this.target.end();
-    await this.database.drop();
+    await this.migration.dispose();
     await this.proxy.stop();
-    await this.d1.stop();
-    rmSync(this.home, { recursive: true });
   }
 }
 
-/** Now and then the API fails, or its answer is lost. */
-function failNowAndThen(proxy: FaultyProxy): void {
+/** Now and then the API fails, or its answer is lost. @param awayMs of every other request */
+function failNowAndThen(proxy: FaultyProxy, awayMs = 0): void {
   const random = seeded('d1 run');
   const kinds: Fault[] = [
     'lost-reply',
@@ -167,6 +113,7 @@ function failNowAndThen(proxy: FaultyProxy): void {
   ];
   proxy.meant = () => {
     if (random.next() < 0.04) proxy.next.push(kinds[Math.floor(random.next() * kinds.length)]!);
+    else if (awayMs > 0) proxy.next.push({ before: () => sleep(awayMs) });
     return true;
   };
 }
@@ -180,18 +127,8 @@ const ROWS = [
 ] as const;
 
 async function expectSame(stage: Stage): Promise<void> {
-  for (const [there, here] of ROWS) expect(await stage.inTarget(here)).toEqual(stage.inD1(there));
-}
-
-async function inPhase(handle: WorkflowHandle, phase: string): Promise<void> {
-  await eventually(
-    `phase ${phase}`,
-    async () => {
-      const status = await handle.query<MigrationStatus>('status').catch(() => undefined);
-      return status?.phases.some((one) => one.phase === phase) === true;
-    },
-    120_000,
-  );
+  for (const [there, here] of ROWS)
+    expect(await stage.migration.inTarget(here)).toEqual(stage.migration.inD1(there));
 }
 
 test('moves to PostgreSQL without losing a write, while its API fails and its worker is killed', async () => {
@@ -200,18 +137,21 @@ test('moves to PostgreSQL without losing a write, while its API fails and its wo
     failNowAndThen(stage.proxy);
     stage.startWorker();
     stage.startTraffic();
-    const handle = await stage.start({ soakMs: 100 });
+    const handle = await stage.migration.start({ soakMs: 100 });
     await inPhase(handle, 'copy');
-    await stage.killWorker();
+    await stage.migration.killWorker();
     stage.startWorker();
     const report = await handle.result();
     await stage.endTraffic();
     expect(report).toMatchObject({ outcome: 'complete', verdict: { equal: true } });
     expect(report.backup?.path).toContain('Time Travel bookmark');
+    const repeated = await stage.migration.counted('crossfade_d1_repeated_requests_total');
+    expect(repeated).toBeGreaterThan(0);
+    expect(await stage.migration.counted('crossfade_d1_requests_total')).toBeGreaterThan(repeated);
     await expectSame(stage);
-    const names = new Set((await stage.inTarget(`SELECT name FROM owner`)).flat());
+    const names = new Set((await stage.migration.inTarget(`SELECT name FROM owner`)).flat());
     expect(stage.acknowledged.filter((name) => !names.has(name))).toEqual([]);
-    await expect(stage.d1.exec(`DELETE FROM owner`)).rejects.toThrow('crossfade: fenced');
+    await expect(stage.migration.d1.exec(`DELETE FROM owner`)).rejects.toThrow('crossfade: fenced');
   } finally {
     await stage.dispose();
   }
@@ -221,28 +161,34 @@ test('goes back to D1 with every write that was made on PostgreSQL, and leaves n
   const stage = await Stage.create();
   try {
     failNowAndThen(stage.proxy);
-    const schema = stage.inD1('SELECT type, name, sql FROM sqlite_master ORDER BY name');
+    const schema = stage.migration.inD1('SELECT type, name, sql FROM sqlite_master ORDER BY name');
     stage.startWorker();
     stage.startTraffic();
-    const handle = await stage.start({ soakMs: 600_000, targetAfterRollback: 'keep' });
+    const handle = await stage.migration.start({ soakMs: 600_000, targetAfterRollback: 'keep' });
     await inPhase(handle, 'soak');
     await stage.endTraffic();
     await expectSame(stage);
-    await stage.target.query(`
+    await stage.migration.target.query(`
       UPDATE owner SET name = 'x' WHERE id = 10; UPDATE owner SET name = 'owner 10' WHERE id = 11;
       UPDATE owner SET name = 'owner 11' WHERE id = 10; DELETE FROM owner WHERE id = 12;
       INSERT INTO owner (name) VALUES ('on PostgreSQL');
       UPDATE thing SET size = 0.1, data = decode(repeat('00ff', 20000), 'hex') WHERE owner_id = 13;
       UPDATE thing SET owner_id = 14 WHERE owner_id = 15`);
+    // A step of reverse replay takes three requests, and there is always something new after it.
+    failNowAndThen(stage.proxy, 150);
+    const writing = stage.writeToTarget();
     await handle.signal('abort', 'enough');
     await expect(handle.result()).rejects.toMatchObject({ cause: { message: 'rolled back: enough' } });
+    await writing;
     await expectSame(stage);
-    expect(stage.inD1(`SELECT id, name FROM owner WHERE id IN (10, 11, 12)`)).toEqual([
+    const names = new Set(stage.migration.inD1(`SELECT name FROM owner`).flat());
+    expect(stage.acknowledged.filter((name) => name.startsWith('on') && !names.has(name))).toEqual([]);
+    expect(stage.migration.inD1(`SELECT id, name FROM owner WHERE id IN (10, 11, 12)`)).toEqual([
       [10, 'owner 11'],
       [11, 'owner 10'],
     ]);
-    expect(stage.inD1('SELECT type, name, sql FROM sqlite_master ORDER BY name')).toEqual(schema);
-    await stage.d1.exec(`INSERT INTO owner (name) VALUES ('goes on')`);
+    expect(stage.migration.inD1('SELECT type, name, sql FROM sqlite_master ORDER BY name')).toEqual(schema);
+    await stage.migration.d1.exec(`INSERT INTO owner (name) VALUES ('goes on')`);
   } finally {
     await stage.dispose();
   }

@@ -1,8 +1,9 @@
 /** Every measurement, in the order in which they run. */
 import type { Measurement } from '../results.ts';
 import { copy } from './copy.ts';
+import { d1 } from './d1.ts';
 import { memory } from './memory.ts';
 import { replay } from './replay.ts';
 import { verification } from './verification.ts';
 
-export const MEASUREMENTS: Measurement[] = [copy, memory, verification, replay];
+export const MEASUREMENTS: Measurement[] = [copy, memory, verification, replay, d1];

@@ -13,6 +13,8 @@ export interface D1Access {
   token: string;
   /** Without a slash at the end. */
   baseUrl: string;
+  /** How many pages of tables are read at once. */
+  concurrency: number;
 }
 
 export interface D1Source {
@@ -41,7 +43,11 @@ export function d1Address(text: string, from: string): D1Address {
   return { account: account.toLowerCase(), database: decodeURIComponent(database) };
 }
 
-/** @throws CrossfadeError BadConnection where the environment has no token */
+/** D1 runs one statement after the other, so that more only queue there. */
+const CONCURRENCY = 4;
+const MOST_CONCURRENCY = 16;
+
+/** @throws CrossfadeError BadConnection where the environment has no token, or what it says of requests is no number */
 export function d1Access(env: Record<string, string | undefined>): D1Access {
   const token = env['CLOUDFLARE_API_TOKEN'];
   if (token === undefined || token === '') {
@@ -50,7 +56,14 @@ export function d1Access(env: Record<string, string | undefined>): D1Access {
       'the source is a D1 database, and CLOUDFLARE_API_TOKEN is not set: make a token with the permission "D1 Read" for the account',
     );
   }
-  return { token, baseUrl: (env['CLOUDFLARE_API_BASE_URL'] ?? BASE_URL).replace(/\/+$/, '') };
+  const concurrency = Number(env['CROSSFADE_D1_CONCURRENCY'] ?? CONCURRENCY);
+  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MOST_CONCURRENCY) {
+    throw new CrossfadeError(
+      'BadConnection',
+      `CROSSFADE_D1_CONCURRENCY is ${env['CROSSFADE_D1_CONCURRENCY']}: it says how many requests to D1 may be under way at once, 1 to ${MOST_CONCURRENCY}`,
+    );
+  }
+  return { token, baseUrl: (env['CLOUDFLARE_API_BASE_URL'] ?? BASE_URL).replace(/\/+$/, ''), concurrency };
 }
 
 export function d1Url({ account, database }: D1Address): string {

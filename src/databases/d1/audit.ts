@@ -5,16 +5,18 @@ import { marksOf } from '../sqlite/bind.ts';
 import { LOG_TABLE } from '../sqlite/control.ts';
 import { exactRows } from '../sqlite/exact-rows.ts';
 import type { AuditDifference } from '../sqlite/origin.ts';
-import { readSchema, type SourceTable } from '../sqlite/schema.ts';
+import { readSchema } from '../sqlite/schema.ts';
 import { readTransaction } from '../sqlite/transaction.ts';
 import { capturedTables, type CapturedTable } from './captured.ts';
 import type { D1Client } from './client.ts';
 import type { MirrorFile } from './mirror-file.ts';
-import { TableReader } from './table-reader.ts';
-import type { TableRows } from './table-rows.ts';
+import { readTables } from './read-tables.ts';
+import { rowsWithSql, type TableRows } from './table-rows.ts';
 
-/** A row that changes at every look is told by the log, so that a pass more decides it. */
-const PASSES = 5;
+/** A row that changes at every look is told by the log, so that a look more decides it. */
+const LOOKS = 5;
+/** Rows that are looked at again in one request; a row may have half a megabyte in each of its columns. */
+const ROWS_PER_LOOK = 50;
 
 interface AuditOptions {
   tables: string[];
@@ -22,9 +24,23 @@ interface AuditOptions {
   signal: AbortSignal | undefined;
 }
 
+/** Rows of D1 in one snapshot. */
+interface Seen {
+  table: TableRows;
+  rows: KeyValue[][];
+  /** End of the change log in that snapshot. */
+  position: bigint;
+}
+
+interface Compared {
+  differences: AuditDifference[];
+  /** Keys, as the log has them, of rows that cannot be told yet. */
+  changing: KeyValue[][];
+}
+
 /**
- * Every page is read with the end of the change log in its snapshot, and compared once the mirror has come so far; a
- * row that the log names after it has changed since, and is looked at in another pass.
+ * Every page is read with the end of the change log in its snapshot, and compared once the mirror has come so far; a row that
+ * differs and that the log names after it has changed since, and is looked at again.
  */
 export async function auditMirror(
   client: D1Client,
@@ -33,60 +49,88 @@ export async function auditMirror(
 ): Promise<AuditDifference[]> {
   const differences: AuditDifference[] = [];
   const captured = new Map(capturedTables(mirror.items()).map((table) => [table.name, table]));
-  for (const table of readSchema(mirror.db).tables) {
-    if (!tables.includes(table.name)) continue;
-    let found = await pass(table);
-    // What differs again and again, with no change in between, differs.
-    for (let i = 1; i < PASSES && found.changing; i++) found = await pass(table);
-    differences.push(...found.differences);
+  const some = readSchema(mirror.db).tables.filter(({ name }) => tables.includes(name));
+  const again = new Map<TableRows, KeyValue[][]>();
+  await readTables(client, some, { logged: mirror.has(LOG_TABLE), signal }, async (page) => {
+    await refresh();
+    const { table } = page;
+    const log = captured.get(table.table.name);
+    const compared = compare(mirror, page, log, () => mirrorRows(mirror, table, page.after, page.to));
+    differences.push(...compared.differences);
+    if (compared.changing.length > 0) again.set(table, [...(again.get(table) ?? []), ...compared.changing]);
+  });
+  for (const [table, keys] of again) {
+    const log = captured.get(table.table.name)!;
+    for (let i = 0; i < keys.length; i += ROWS_PER_LOOK)
+      differences.push(...(await lookAgain(table, log, keys.slice(i, i + ROWS_PER_LOOK))));
   }
   return differences;
 
-  async function pass(table: SourceTable): Promise<{ differences: AuditDifference[]; changing: boolean }> {
+  async function lookAgain(
+    table: TableRows,
+    log: CapturedTable,
+    keys: KeyValue[][],
+  ): Promise<AuditDifference[]> {
     const found: AuditDifference[] = [];
-    let changing = false;
-    const logged = mirror.has(LOG_TABLE);
-    const reader = new TableReader(client, table, logged);
-    for (let page = await reader.next(); page !== null; page = await reader.next()) {
+    let left = keys;
+    for (let look = 2; left.length > 0 && look <= LOOKS; look++) {
       signal?.throwIfAborted();
+      const from = rowsWithSql(table.table.name, log.key, left);
+      const answers = await client.read([POSITION_SQL, ...table.statements(from)]);
+      const position = BigInt(answers.shift()!.rows[0]![0] ?? 0);
+      const rows = await table.rows(answers);
       await refresh();
-      const range = { after: page.after, to: page.to, position: reader.position };
-      const compared = compareRange(mirror, reader.table, page.rows, range, captured.get(table.name));
+      const columns = table.columns.map((name) => `t.${quoted(name)}`);
+      const compared = compare(mirror, { table, rows, position }, log, () =>
+        exactRows(mirror.db, columns, from),
+      );
       found.push(...compared.differences);
-      changing ||= compared.changing;
+      left = compared.changing;
     }
-    return { differences: found, changing };
+    return found;
   }
 }
 
-/** @param range keys between which `found` are all rows that D1 had when its log ended at the position */
-function compareRange(
+const POSITION_SQL = `SELECT CAST(max(seq) AS TEXT) FROM ${LOG_TABLE}`;
+
+/** @param mirrored gives the mirror's rows that are to be the same */
+function compare(
   mirror: MirrorFile,
-  rows: TableRows,
-  found: KeyValue[][],
-  range: { after: KeyValue[] | null; to: KeyValue[] | null; position: bigint },
+  { table: rows, rows: found, position }: Seen,
   captured: CapturedTable | undefined,
-): { differences: AuditDifference[]; changing: boolean } {
+  mirrored: () => KeyValue[][],
+): Compared {
   return readTransaction(mirror.db, () => {
     // By the log's key, so that what it names can be told.
     const places = (captured?.key ?? rows.key).map((name) => rows.columns.indexOf(name));
-    const byKey = (some: KeyValue[][]): Map<string, string> =>
-      new Map(some.map((row) => [keyText(places.map((place) => row[place]!)), keyText(row)]));
+    const keyOf = (row: KeyValue[]): KeyValue[] => places.map((place) => row[place]!);
+    const byKey = (some: KeyValue[][]): Map<string, { key: KeyValue[]; row: string }> =>
+      new Map(
+        some.map((row) => {
+          const key = keyOf(row);
+          return [keyText(key), { key, row: keyText(row) }];
+        }),
+      );
     const theirs = byKey(found);
-    const mine = byKey(mirrorRows(mirror, rows, range.after, range.to));
+    const mine = byKey(mirrored());
     const differences: AuditDifference[] = [];
-    const add = (key: string, kind: AuditDifference['kind']): number =>
-      differences.push({ table: rows.table.name, key, kind });
-    for (const [key, row] of theirs) {
-      const here = mine.get(key);
-      if (here !== row) add(key, here === undefined ? 'only at the origin' : 'different');
+    const keys: KeyValue[][] = [];
+    const add = (name: string, key: KeyValue[], kind: AuditDifference['kind']): void => {
+      differences.push({ table: rows.table.name, key: name, kind });
+      keys.push(key);
+    };
+    for (const [name, { key, row }] of theirs) {
+      const here = mine.get(name)?.row;
+      if (here !== row) add(name, key, here === undefined ? 'only at the origin' : 'different');
     }
-    for (const key of mine.keys()) if (!theirs.has(key)) add(key, 'only in the mirror');
-    if (differences.length === 0) return { differences, changing: false };
-    const changed =
-      captured === undefined ? new Set<string>() : changedSince(mirror, captured, range.position);
-    const left = differences.filter(({ key }) => !changed.has(key));
-    return { differences: left, changing: left.length < differences.length };
+    for (const [name, { key }] of mine) if (!theirs.has(name)) add(name, key, 'only in the mirror');
+    if (differences.length === 0 || captured === undefined) return { differences, changing: [] };
+    const changed = changedSince(mirror, captured, position);
+    const isChanging = ({ key }: AuditDifference): boolean => changed.has(key);
+    return {
+      differences: differences.filter((difference) => !isChanging(difference)),
+      changing: keys.filter((_, i) => isChanging(differences[i]!)),
+    };
   });
 }
 

@@ -3,9 +3,9 @@
  * (https://developers.cloudflare.com/api/resources/d1/subresources/database/methods/raw/).
  */
 import ky, { HTTPError, TimeoutError, type KyInstance, type Options } from 'ky';
-import pThrottle from 'p-throttle';
 import { CrossfadeError, messageOf } from '../../errors.ts';
 import { d1Url, type D1Access, type D1Address } from './address.ts';
+import { budgetOf, type Budget } from './budget.ts';
 
 /** A value as the JSON of an answer holds it: integers beyond 2^53 are rounded there, so `cells.ts` asks for text. */
 export type JsonCell = null | number | string;
@@ -40,14 +40,13 @@ export class UnknownOutcome extends Error {
   }
 }
 
-/** 1,200 requests in five minutes for all that a token does (https://developers.cloudflare.com/fundamentals/api/reference/limits/): some are left to others. */
-export const REQUESTS_PER_WINDOW = 1_100;
-export const WINDOW_MS = 300_000;
-
 /** D1 ends a call after 30 seconds (https://developers.cloudflare.com/d1/platform/limits/); a reply may stall for longer. */
 const CALL_TIMEOUT_MS = 90_000;
 const ATTEMPTS = 8;
 const BACKOFF_LIMIT_MS = 30_000;
+
+/** What D1 says to every statement during an export (https://github.com/cloudflare/workers-sdk/issues/9519). */
+const EXPORTING = /long-running export/i;
 
 /** What may have been done is not sent again: only Cloudflare's own refusal says that it was not. */
 const ONCE: Options = {
@@ -78,17 +77,27 @@ export class D1Client {
   /** For messages. */
   readonly name: string;
   readonly counts: Counts = { requests: 0, repeated: 0 };
+  private readonly onRequest: (repeated: boolean) => void;
   /** The database's id, once it is opened. */
   readonly id: string;
+  /** How many pages of tables are read at once. */
+  readonly concurrency: number;
   private readonly address: D1Address;
   private readonly http: KyInstance;
-  private readonly turn: () => Promise<void>;
+  private readonly budget: Budget;
 
-  constructor(address: D1Address, access: D1Access) {
+  /** @param onRequest told of every request, and whether it repeats one that failed */
+  constructor(
+    address: D1Address,
+    access: D1Access,
+    onRequest: (repeated: boolean) => void = () => undefined,
+  ) {
+    this.onRequest = onRequest;
     this.address = address;
     this.id = address.database;
     this.name = d1Url(address);
-    this.turn = pThrottle({ limit: REQUESTS_PER_WINDOW, interval: WINDOW_MS, strict: true })(async () => {});
+    this.concurrency = access.concurrency;
+    this.budget = budgetOf(access.token);
     this.http = ky.create({
       prefixUrl: `${access.baseUrl}/accounts/${address.account}/d1/database`,
       headers: { authorization: `Bearer ${access.token}` },
@@ -103,31 +112,33 @@ export class D1Client {
         retryOnTimeout: true,
       },
       hooks: {
-        beforeRequest: [
-          async () => {
-            await this.turn();
-            this.counts.requests++;
-          },
-        ],
-        beforeRetry: [
-          async () => {
-            this.counts.repeated++;
-            await this.turn();
-            this.counts.requests++;
-          },
-        ],
+        beforeRequest: [() => this.count(false)],
+        beforeRetry: [() => this.count(true)],
       },
     });
+  }
+
+  private async count(repeated: boolean): Promise<void> {
+    await this.budget.turn();
+    this.counts.requests++;
+    if (repeated) this.counts.repeated++;
+    this.onRequest(repeated);
   }
 
   /**
    * Opens the database that the address names by id or by name.
    * @throws CrossfadeError SourceMissing, SourceDenied, SourceBusy
    */
-  static async open(address: D1Address, access: D1Access): Promise<D1Client> {
-    const client = new D1Client(address, access);
+  static async open(
+    address: D1Address,
+    access: D1Access,
+    onRequest?: (repeated: boolean) => void,
+  ): Promise<D1Client> {
+    const client = new D1Client(address, access, onRequest);
     const found = await client.find();
-    return found === address.database ? client : new D1Client({ ...address, database: found }, access);
+    return found === address.database
+      ? client
+      : new D1Client({ ...address, database: found }, access, onRequest);
   }
 
   private async find(): Promise<string> {
@@ -156,6 +167,12 @@ export class D1Client {
       batch: statements.map((sql) => ({ sql })),
     });
     return results.map(({ results: answer }) => answer);
+  }
+
+  /** Reads a part of a table, see `read`; leaves requests to others. */
+  async readBulk(statements: string[]): Promise<Answer[]> {
+    await this.budget.bulkTurn();
+    return this.read(statements);
   }
 
   /**
@@ -200,17 +217,18 @@ export class D1Client {
       const known =
         error instanceof HTTPError && error.response.status < 500 && error.response.status !== 408;
       if (options === ONCE && !known) throw new UnknownOutcome(error);
-      throw await this.errorOf(error);
+      throw await this.errorOf(error, options === ONCE);
     }
-    if (!envelope.success || envelope.result === undefined) throw this.refusal(200, envelope);
+    if (!envelope.success || envelope.result === undefined)
+      throw this.refusal(200, envelope, options === ONCE);
     return envelope.result;
   }
 
-  private async errorOf(error: unknown): Promise<Error> {
+  private async errorOf(error: unknown, writes: boolean): Promise<Error> {
     if (error instanceof HTTPError) {
       const { status } = error.response;
       const text = await error.response.text().catch(() => '');
-      return this.refusal(status, parsed(text) ?? { success: false }, error);
+      return this.refusal(status, parsed(text) ?? { success: false }, writes, error);
     }
     const what =
       error instanceof TimeoutError ? `no answer within ${CALL_TIMEOUT_MS / 1_000} s` : messageOf(error);
@@ -221,10 +239,17 @@ export class D1Client {
     );
   }
 
-  private refusal(status: number, envelope: Envelope<unknown>, cause?: unknown): Error {
+  private refusal(status: number, envelope: Envelope<unknown>, writes: boolean, cause?: unknown): Error {
     const errors = envelope.errors ?? [];
     const said = errors.map(({ code, message }) => `${message} [${code}]`).join('; ') || `HTTP ${status}`;
     const codes = new Set(errors.map(({ code }) => code));
+    if (EXPORTING.test(said)) {
+      return new CrossfadeError(
+        'SourceBusy',
+        `source ${this.name} is being exported (${said}), and answers nothing meanwhile: wait until the export has ended`,
+        cause,
+      );
+    }
     if (status === 429 || status >= 500) {
       return new CrossfadeError(
         'SourceBusy',
@@ -242,7 +267,7 @@ export class D1Client {
     if (status === 401 || status === 403 || codes.has(10_000) || codes.has(7403)) {
       return new CrossfadeError(
         'SourceDenied',
-        `source ${this.name}: Cloudflare refuses CLOUDFLARE_API_TOKEN (${said}): it needs the permission "D1 Read" for this account`,
+        `source ${this.name}: Cloudflare refuses CLOUDFLARE_API_TOKEN (${said}): it needs the permission "D1 ${writes ? 'Edit' : 'Read'}" for this account`,
         cause,
       );
     }

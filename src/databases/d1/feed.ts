@@ -19,9 +19,8 @@ import {
   type OriginState,
 } from './chain.ts';
 import { D1Error, type Answer, type D1Client } from './client.ts';
-import { insertSql } from './fill.ts';
 import { Overtaken, type MirrorFile, type MirrorState } from './mirror-file.ts';
-import { fetchValue, TableRows } from './table-rows.ts';
+import { insertSql, fetchValue, TableRows } from './table-rows.ts';
 
 const FEWEST_CHANGES = 100;
 const MOST_CHANGES = 5_000;
@@ -47,6 +46,24 @@ interface Change {
   token: bigint;
   table: number;
   key: KeyValue[];
+}
+
+interface TableImages {
+  rows: TableRows;
+  captured: CapturedTable;
+  images: KeyValue[][];
+}
+
+/** What one snapshot has of the log and of the rows that it names. */
+interface Part {
+  taken: Change[];
+  tables: TableImages[];
+  /** Numbers of tables that the log names and that were not asked for. */
+  others: number[];
+  /** Sequence number of the last change that is taken. */
+  end: bigint;
+  /** Did the log end there in that snapshot? */
+  ended: boolean;
 }
 
 export class Feed {
@@ -191,35 +208,61 @@ export class Feed {
     });
   }
 
-  /** Takes over a part of the log and the rows that it names, all of one snapshot. */
+  /**
+   * Takes over the log and the rows that it names. Rows are read as they are at that moment: where the log goes on after
+   * what was read of it, they may have changes that it does not name yet. So the mirror is given nothing before the log was
+   * read to its end, and everything in one transaction then.
+   */
   private async followLog({ changed }: Poll): Promise<void> {
     const before = this.mirror.state();
-    const position = this.mirror.position();
-    const known = this.tables(before.schema);
-    const named = changed.flatMap((id) => known.get(id) ?? []);
+    const start = this.mirror.position();
+    const asked = new Set(changed);
+    const parts: Part[] = [];
+    for (let ended = false; !ended;) {
+      const part = await this.readPart(before.schema, asked, parts.at(-1)?.end ?? start);
+      for (const id of part.others) asked.add(id);
+      ended = part.ended;
+      parts.push(part);
+    }
+    this.mirror.change(() => {
+      this.mirror.prove(before, start);
+      for (const { taken, tables } of parts) {
+        this.insertLog(taken);
+        // What a later part has of the same row is newer, and overwrites it.
+        for (const table of tables) this.replaceRows(table, taken);
+      }
+    });
+  }
+
+  /** A part of the log and the rows that it names, all of one snapshot. @param asked numbers of the tables whose rows to ask for */
+  private async readPart(schema: string, asked: Set<number>, position: bigint): Promise<Part> {
+    const known = this.tables(schema);
+    const named = [...asked].flatMap((id) => known.get(id) ?? []);
     const images = named.map(({ captured, rows }) =>
       rows.statements(imageSql(captured, position, this.limit)),
     );
-    const width = this.logWidth();
-    const answers = await this.client.read([logSql(width, position, this.limit), ...images.flat()]);
-    const changes = await this.changesOf(answers[0]!, width);
-    // A table that came into the log since the poll has no rows in the answer: its changes are taken next time.
-    const covered = new Set([0, ...changed]);
-    const end = changes.findIndex(({ table }) => !covered.has(table));
-    const taken = end === -1 ? changes : changes.slice(0, end);
-    const found: { rows: TableRows; captured: CapturedTable; images: KeyValue[][] }[] = [];
+    const { limit } = this;
+    const answers = await this.client.read([logSql(this.logWidth(), position, limit), ...images.flat()]);
+    const changes = await this.changesOf(answers[0]!);
+    // A table that came into the log since has no rows in the answer: its changes are taken next time.
+    const isOther = ({ table }: Change): boolean => table !== 0 && !asked.has(table);
+    const cut = changes.findIndex(isOther);
+    const taken = cut === -1 ? changes : changes.slice(0, cut);
+    const tables: TableImages[] = [];
     let at = 1;
     for (const [i, { rows, captured }] of named.entries()) {
       const part = answers.slice(at, at + images[i]!.length);
       at += images[i]!.length;
-      found.push({ rows, captured, images: await rows.rows(part) });
+      tables.push({ rows, captured, images: await rows.rows(part) });
     }
-    this.mirror.change(() => {
-      this.mirror.prove(before, position);
-      this.insertLog(taken, width);
-      for (const table of found) this.replaceRows(table, taken);
-    });
     this.adapt(answers, changes.length);
+    return {
+      taken,
+      tables,
+      others: changes.filter(isOther).map(({ table }) => table),
+      end: taken.at(-1)?.seq ?? position,
+      ended: cut === -1 && changes.length < limit,
+    };
   }
 
   private adapt(answers: Answer[], changes: number): void {
@@ -248,11 +291,11 @@ export class Feed {
       .get() as number;
   }
 
-  private async changesOf(answer: Answer, width: number): Promise<Change[]> {
+  private async changesOf(answer: Answer): Promise<Change[]> {
     const changes: Change[] = [];
     for (const [seq, token, table, ...cells] of answer.rows) {
       const key: KeyValue[] = [];
-      for (const [i, cell] of cells.slice(0, width).entries()) {
+      for (const [i, cell] of cells.entries()) {
         const value = cellValue(cell);
         const row = `FROM ${LOG_TABLE} l WHERE l.seq = ${seq}`;
         key.push(value instanceof Unfetched ? await fetchValue(this.client, `l.k${i}`, row) : value);
@@ -262,8 +305,8 @@ export class Feed {
     return changes;
   }
 
-  private insertLog(changes: Change[], width: number): void {
-    const keys = Array.from({ length: width }, (_, i) => `, k${i}`).join('');
+  private insertLog(changes: Change[]): void {
+    const keys = Array.from({ length: this.logWidth() }, (_, i) => `, k${i}`).join('');
     const insert = new RowStatement(
       this.mirror.db,
       (marks) => `INSERT INTO ${LOG_TABLE} (seq, token, t${keys}) VALUES (${marks.join(', ')})`,
@@ -271,10 +314,7 @@ export class Feed {
     for (const { seq, token, table, key } of changes) insert.run([seq, token, BigInt(table), ...key]);
   }
 
-  private replaceRows(
-    { rows, captured, images }: { rows: TableRows; captured: CapturedTable; images: KeyValue[][] },
-    changes: Change[],
-  ): void {
+  private replaceRows({ rows, captured, images }: TableImages, changes: Change[]): void {
     const name = quoted(captured.name);
     const remove = new RowStatement(
       this.mirror.db,

@@ -9,14 +9,8 @@ import type { AuditDifference, Origin, StagedTable } from '../sqlite/origin.ts';
 import { retryBusy } from '../sqlite/transaction.ts';
 import { auditMirror } from './audit.ts';
 import { batchText, chainSql, conditions, isConflict, linkOf, type OriginState } from './chain.ts';
-import {
-  D1Error,
-  REQUESTS_PER_WINDOW,
-  UnknownOutcome,
-  WINDOW_MS,
-  type D1Client,
-  type Statement,
-} from './client.ts';
+import { BULK_REQUESTS_PER_WINDOW, REQUESTS_PER_WINDOW, WINDOW_MS } from './budget.ts';
+import { D1Error, UnknownOutcome, type D1Client, type Statement } from './client.ts';
 import { Feed } from './feed.ts';
 import { fillMirror, type FillProgress } from './fill.ts';
 import { noteBatch, Overtaken, type MirrorFile } from './mirror-file.ts';
@@ -68,8 +62,8 @@ export class LiveD1 implements Origin {
   }
 
   notices(): Finding[] {
-    const { requests } = this.client.counts;
-    const windows = Math.floor(requests / REQUESTS_PER_WINDOW);
+    const { requests, repeated } = this.client.counts;
+    const windows = Math.floor(requests / BULK_REQUESTS_PER_WINDOW);
     const wait =
       windows === 0
         ? 'within one window'
@@ -78,8 +72,8 @@ export class LiveD1 implements Origin {
       {
         code: 'd1-requests',
         message:
-          `reading every row once took ${requests} requests to Cloudflare, and the copy reads them once more; crossfade sends at most ` +
-          `${REQUESTS_PER_WINDOW} in ${WINDOW_MS / 60_000} minutes, ${wait}`,
+          `reading every row once took ${requests} requests to Cloudflare${repeated === 0 ? '' : ` (${repeated} of them sent again after an error)`}, and the copy reads them once more; crossfade sends at most ` +
+          `${REQUESTS_PER_WINDOW} in ${WINDOW_MS / 60_000} minutes, ${BULK_REQUESTS_PER_WINDOW} of them for this, ${wait}`,
       },
     ];
   }

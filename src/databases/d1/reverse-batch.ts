@@ -36,7 +36,13 @@ export function returningSql(
   return [
     // Rows arrive table by table, so that a child may come before its parent.
     { sql: 'PRAGMA defer_foreign_keys = on' },
-    ...looked.flatMap(({ freed }) => freed),
+    ...looked.flatMap(({ one, freed }) => {
+      const left = refused.get(one.table);
+      // A row that is left out would keep what stands in for its value.
+      return freed
+        .filter(({ number }) => number === null || left?.has(number) !== true)
+        .map(({ statement }) => statement);
+    }),
     ...looked.flatMap(({ one }) => putSql(db, one, refused.get(one.table) ?? new Set())),
     // Last, when no row that stays refers to a row that goes.
     ...looked.flatMap(({ one, deleted }) => deleteSql(one.table, deleted)),
@@ -47,8 +53,8 @@ export function returningSql(
 interface Before {
   /** Keys of rows that go. */
   deleted: KeyValue[][];
-  /** Statements that free unique values. */
-  freed: Statement[];
+  /** Statements that free unique values, with the staged row that restores the row; null where it is to be deleted. */
+  freed: { statement: Statement; number: bigint | null }[];
 }
 
 /** Looks at a table of the mirror as it is before the batch. */
@@ -57,13 +63,14 @@ function before(db: Database.Database, staged: StagedTable): Before {
   const main = `main.${quoted(table.name)}`;
   const same = table.key.map((name) => `r.${quoted(name)} = m.${quoted(name)}`).join(' AND ');
   const keys = table.key.map((name) => quoted(name)).join(', ');
+  // Rows of the batch alone: no other is put right again by it.
   const chosen = staged.all
-    ? ''
-    : `(${prefixed(table.key, 'm')}) IN (SELECT ${keys} FROM ${staged.keys}) AND`;
+    ? 'true'
+    : `(${prefixed(table.key, 'm')}) IN (SELECT ${keys} FROM ${staged.keys})`;
   const deleted = exactRows(
     db,
     table.key.map((name) => `m.${quoted(name)}`),
-    `FROM ${main} m WHERE ${chosen} NOT EXISTS (SELECT 1 FROM ${staged.rows} r WHERE ${same})`,
+    `FROM ${main} m WHERE ${chosen} AND NOT EXISTS (SELECT 1 FROM ${staged.rows} r WHERE ${same})`,
   );
   const freed = uniqueIndexesOf(db, table.name).flatMap((index) => {
     const columns = index.terms.map(({ column }) => column);
@@ -72,13 +79,18 @@ function before(db: Database.Database, staged: StagedTable): Before {
     const equal = index.terms.map(
       ({ column, collation }) => `r.${quoted(column!)} = m.${quoted(column!)} COLLATE ${quoted(collation)}`,
     );
+    const itself = table.key.map((name) => `q.${quoted(name)} = m.${quoted(name)}`).join(' AND ');
     const holders = exactRows(
       db,
-      table.key.map((name) => `m.${quoted(name)}`),
-      `FROM ${staged.rows} r JOIN ${main} m ON ${equal.join(' AND ')} WHERE NOT (${same})`,
+      [`q.${rowidOf(table)}`, ...table.key.map((name) => `m.${quoted(name)}`)],
+      `FROM ${staged.rows} r JOIN ${main} m ON ${equal.join(' AND ')} LEFT JOIN ${staged.rows} q ON ${itself} ` +
+        `WHERE NOT (${same}) AND ${chosen}`,
     );
-    return holders.map((key) => ({
-      sql: `UPDATE ${quoted(table.name)} SET ${quoted(free)} = ${substitute(table, free)} WHERE ${where(table, key)}`,
+    return holders.map(([number, ...key]) => ({
+      statement: {
+        sql: `UPDATE ${quoted(table.name)} SET ${quoted(free)} = ${substitute(table, free)} WHERE ${where(table, key)}`,
+      },
+      number: number as bigint | null,
     }));
   });
   return { deleted, freed };

@@ -18,6 +18,8 @@ export class TableRows {
   readonly columns: string[];
   /** Columns that order the rows, and tell them apart. */
   readonly key: string[];
+  /** Name of the row number; null where the table has none. */
+  readonly rowid: string | null;
   /** Places of the key's columns in a row. */
   readonly places: number[];
   private readonly client: D1Client;
@@ -26,6 +28,7 @@ export class TableRows {
     this.client = client;
     this.table = table;
     const rowid = rowidName(table);
+    this.rowid = rowid;
     const stored = table.columns.filter(({ generated }) => generated === 'no').map(({ name }) => name);
     this.key = rowid === null ? table.primaryKey : [rowid];
     this.columns = rowid === null || stored.includes(rowid) ? stored : [rowid, ...stored];
@@ -94,4 +97,22 @@ export async function fetchValue(client: D1Client, name: string, from: string): 
       return kind === 'blob' ? bytes : textOf(bytes);
     }
   }
+}
+
+/** FROM and what follows it of the rows whose columns have these values; the table is `t`. */
+export function rowsWithSql(table: string, columns: string[], values: KeyValue[][]): string {
+  const rows = values.map((row) => `(${row.map(exactSql).join(', ')})`);
+  const same = columns.map((column, i) => `t.${quoted(column)} IS d.column${i + 1}`);
+  const order = columns.map((column) => `t.${quoted(column)}`);
+  return `FROM (VALUES ${rows.join(', ')}) d JOIN ${quoted(table)} t ON ${same.join(' AND ')} ORDER BY ${order.join(', ')}`;
+}
+
+/**
+ * A row that changes between two pages may be met twice, or with a unique value that another had: one of them stays. The log names
+ * both, since both have changed after the filling began.
+ */
+export function insertSql(rows: TableRows): (marks: string[]) => string {
+  const names = rows.columns.map(quoted).join(', ');
+  return (marks) =>
+    `INSERT OR REPLACE INTO ${quoted(rows.table.name)} (${names}) VALUES (${marks.join(', ')})`;
 }

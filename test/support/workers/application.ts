@@ -12,7 +12,7 @@ import {
   type Value,
   type WorkerContext,
 } from 'crossfade/workers';
-import { revived, toJson } from './json.ts';
+import { fromJson, toJson } from '../../../cloudflare/json.ts';
 
 export interface Step extends ReadOptions {
   do: 'query' | 'write' | 'batch' | 'transaction' | 'primary';
@@ -54,7 +54,7 @@ interface Env {
 
 export default {
   async fetch(request: Request, env: Env, ctx: WorkerContext): Promise<Response> {
-    const body = revived(await request.text()) as Body;
+    const body = fromJson(await request.text()) as Body;
     const { source, counted } = watched(env.DB, body.d1Fails);
     const db = new DatabaseConnection({
       source,

@@ -11,7 +11,7 @@ export function toJson(value: unknown): string {
   });
 }
 
-export function revived(text: string): unknown {
+export function fromJson(text: string): unknown {
   return JSON.parse(text, (_, value: Record<string, unknown> | null) => {
     if (typeof value !== 'object' || value === null) return value;
     if ('$bigint' in value) return BigInt(value['$bigint'] as string);
