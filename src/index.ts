@@ -3,11 +3,11 @@ export {
   DatabaseConnection,
   type DatabaseConnectionOptions,
   type RouterStatistics,
-  type WriteOptions,
 } from './router/connection.ts';
 export type { ReaderKey, ReadOptions } from './router/reads.ts';
 export type { Alert, AlertKind } from './router/alerts.ts';
-export type { OperationStatistics } from './router/statistics.ts';
+export type { OperationStatistics, RoutingStatistics } from './router/statistics.ts';
+export type { WriteOptions } from './router/writes.ts';
 export { SqliteAdapter, type SqliteAdapterOptions } from './router/adapters/sqlite.ts';
 export { PostgresAdapter, type PostgresAdapterOptions } from './router/adapters/postgres.ts';
 export type {

@@ -24,10 +24,10 @@ import { Reporter } from './reporter.ts';
 import type { Route } from './route.ts';
 import { ShadowReads, type ShadowStatistics } from './shadow.ts';
 import { Source, type Admission } from './source.ts';
-import { Statistics, type OperationStatistics } from './statistics.ts';
+import { Statistics, type RoutingStatistics } from './statistics.ts';
 import { Switchboard } from './switchboard.ts';
 import { Target } from './target.ts';
-import { Writes } from './writes.ts';
+import { Writes, type WriteOptions } from './writes.ts';
 
 export interface DatabaseConnectionOptions {
   /** The SQLite database: `sqlite:PATH`, a path, or `d1-local:PATH` for one that wrangler keeps. */
@@ -60,20 +60,7 @@ export interface DatabaseConnectionOptions {
 const FENCE_POLL_MS = 10;
 const READ_RETRY_MS = 10;
 
-export interface WriteOptions {
-  /** Whose write this is: reads with the same key see it, wherever they go. */
-  key?: ReaderKey;
-}
-
-export interface RouterStatistics {
-  primary: Side;
-  readPercent: number;
-  reads: Record<Side, OperationStatistics>;
-  writes: Record<Side, OperationStatistics>;
-  /** Writes that were refused by a fence and run again. */
-  fenceRetries: number;
-  /** Reads kept on the source because the target did not have their key's writes yet. */
-  heldBack: number;
+export interface RouterStatistics extends RoutingStatistics {
   shadow: ShadowStatistics;
   /** Connections of the application's pool to the target. */
   connections: { total: number; idle: number; waiting: number };

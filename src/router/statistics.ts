@@ -18,6 +18,18 @@ export interface OperationStatistics {
   p95Ms: number;
 }
 
+/** What a router has done so far, in the process or isolate that it runs in. */
+export interface RoutingStatistics {
+  primary: Side;
+  readPercent: number;
+  reads: Record<Side, OperationStatistics>;
+  writes: Record<Side, OperationStatistics>;
+  /** Writes that were refused by a fence and run again. */
+  fenceRetries: number;
+  /** Reads kept on the source because the target did not have their key's writes yet. */
+  heldBack: number;
+}
+
 /** One row of `crossfade.report_traffic`. */
 interface TrafficWindow {
   side: Side;

@@ -6,10 +6,16 @@ import type { Acknowledgements } from './acknowledgements.ts';
 import type { Alerts } from './alerts.ts';
 import { targetUnknown } from './not-primary.ts';
 import type { NotedWrites } from './own-writes.ts';
+import type { ReaderKey } from './reads.ts';
 import type { Route } from './route.ts';
 import type { Statistics } from './statistics.ts';
 import type { Switchboard } from './switchboard.ts';
 import type { Target } from './target.ts';
+
+export interface WriteOptions {
+  /** Whose write this is: reads with the same key see it, wherever they go. */
+  key?: ReaderKey;
+}
 
 /** Where a write ended in the change log, and what its control row said about waiting for the target. */
 export interface Written {

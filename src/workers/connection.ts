@@ -8,14 +8,14 @@ import { CrossfadeError } from '../errors.ts';
 import { Acknowledgements } from '../router/acknowledgements.ts';
 import { PostgresAdapter, stillPrimary } from '../router/adapters/postgres.ts';
 import { Alerts, type Alert, type Log } from '../router/alerts.ts';
-import { keyName, Reads, type ReaderKey, type ReadOptions } from '../router/reads.ts';
+import { keyName, Reads, type ReadOptions } from '../router/reads.ts';
 import { Reporter } from '../router/reporter.ts';
 import type { Route } from '../router/route.ts';
 import { ShadowReads } from '../router/shadow.ts';
-import type { OperationStatistics } from '../router/statistics.ts';
+import type { RoutingStatistics } from '../router/statistics.ts';
 import { Switchboard } from '../router/switchboard.ts';
 import { Target } from '../router/target.ts';
-import { Writes } from '../router/writes.ts';
+import { Writes, type WriteOptions } from '../router/writes.ts';
 import { consoleLog } from './console-log.ts';
 import type { D1Database, WorkerContext } from './d1.ts';
 import { isolateOf, type Isolate } from './isolate.ts';
@@ -51,22 +51,8 @@ export interface DatabaseConnectionOptions {
   maxConnections?: number;
 }
 
-export interface WriteOptions {
-  /** Whose write this is: reads with the same key see it. */
-  key?: ReaderKey;
-}
-
-/** Of all requests of the isolate, and what this one alone knows. */
-export interface RouterStatistics {
-  primary: Side;
-  readPercent: number;
-  reads: Record<Side, OperationStatistics>;
-  writes: Record<Side, OperationStatistics>;
-  /** Writes of this request that were refused by a fence and run again. */
-  fenceRetries: number;
-  /** Reads of this request that were kept on the source because the target did not have their key's writes yet. */
-  heldBack: number;
-}
+/** Of all requests of the isolate; `fenceRetries` and `heldBack` of this one alone. */
+export type RouterStatistics = RoutingStatistics;
 
 /** How long a route counts that nothing but the end of a migration can change, or that D1 itself proves with each statement. */
 const STEADY_MS = 30_000;
