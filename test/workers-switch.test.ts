@@ -1,3 +1,4 @@
+import { decide } from '../src/router/route.ts';
 import type { Answer } from './support/workers/application.ts';
 import { OPEN_TOKEN } from './support/router.ts';
 import { WorkersPair } from './support/workers/pair.ts';
@@ -182,6 +183,26 @@ describe('a Worker that writes', () => {
     await pair.fence();
     expect(await source.openAgain('test', 3)).toBe(true);
     expect(await row()).toEqual([{ state: 'fencing', epoch: 3 }]);
+  });
+
+  it('reads again what D1 lost, three times in all, and sends no write again', async () => {
+    await pair.startMigration();
+    let left = 0;
+    const source = await pair.source(() => left-- > 0);
+    const losing = async <T>(answers: number, work: () => Promise<T>): Promise<T> => {
+      left = answers;
+      return work();
+    };
+    const route = decide(await losing(2, () => source.view()), { control: 'none' });
+    expect(await losing(2, () => source.head())).toBe(0);
+    const reading = ['SELECT n FROM items', []] as const;
+    expect(await losing(2, () => source.read(...reading, route))).toEqual({ rows: [{ n: 1 }], inRole: true });
+    await expect(losing(3, () => source.read(...reading, route))).rejects.toThrow('Network connection lost');
+    const operations = [{ sql: increment.sql, params: [] }];
+    await expect(losing(1, () => source.write(operations, route))).rejects.toMatchObject({
+      code: 'OutcomeUnknown',
+    });
+    expect(await pair.d1('SELECT n FROM items')).toEqual([{ n: 2 }]);
   });
 
   it('needs to know the target once D1 has moved', async () => {

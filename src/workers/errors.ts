@@ -21,6 +21,15 @@ const NOT_BEGUN =
   /^D1_TYPE_ERROR|Wrong number of parameter bindings|did not contain a statement|To execute a transaction/;
 const OVERLOADED = /overloaded|Too many requests queued/;
 
+/** Transient, by https://developers.cloudflare.com/d1/best-practices/retry-queries/ and the list of D1's errors. */
+const LOST =
+  /Network connection lost|object to be reset|object was reset|reset because its code was updated|internal error|transient issue/i;
+
+/** An error that says that D1, or the way to it, was lost for a moment. */
+export function isLost(error: unknown): boolean {
+  return LOST.test(messageOf(error));
+}
+
 export function isControlMissing(error: unknown): boolean {
   return messageOf(error).includes(`no such table: ${CONTROL_TABLE}`);
 }

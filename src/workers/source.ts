@@ -2,6 +2,7 @@
  * The source behind a D1 binding. Every statement goes in a batch, which D1 runs as one transaction, together with one that
  * looks at the control row: what is read was read on the primary, and what is written is written by the primary or not at all.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Operation, Row, Sql, Value, WriteResult } from '../databases/adapter.ts';
 import { quoted } from '../databases/identifiers.ts';
 import {
@@ -21,7 +22,7 @@ import type { SwitchableSource } from '../router/switchboard.ts';
 import { mayBeRounded } from '../router/values.ts';
 import type { Done, Written } from '../router/writes.ts';
 import type { D1Database, D1Result } from './d1.ts';
-import { D1StatementError, d1Error, isControlMissing } from './errors.ts';
+import { D1StatementError, d1Error, isControlMissing, isLost } from './errors.ts';
 import { exactly, fromCells, withBuffers } from './rows.ts';
 import { d1Reading, d1Statement, type Statement } from './statements.ts';
 
@@ -29,6 +30,9 @@ import { d1Reading, d1Statement, type Statement } from './statements.ts';
 const ABSENT: SourceView = { control: 'absent', version: 0 };
 
 const plain = (text: string, ...values: Statement['values']): Statement => ({ text, values });
+
+/** Before a read that was lost is sent again, ms: 100 to 200, then 400 to 800. */
+const READ_AGAIN_MS = [100, 400];
 
 /** An error whose message has FENCED, which SQLite raises only where it evaluates it: RAISE is for triggers alone. */
 const REFUSE = `json_extract('{}', '${FENCED}')`;
@@ -84,11 +88,11 @@ export class D1Source implements SwitchableSource, ReadableSource, ComparedSourc
     let row: Record<string, unknown> | undefined;
     try {
       if (!this.#present) {
-        const [found] = await this.#rows(plain(`SELECT ${PRESENT} AS present`));
+        const [found] = await this.#readRows(plain(`SELECT ${PRESENT} AS present`));
         if (found?.[0]?.['present'] !== 1) return ABSENT;
         this.#present = true;
       }
-      row = (await this.#rows(plain(VIEW)))[0]?.[0];
+      row = (await this.#readRows(plain(VIEW)))[0]?.[0];
     } catch (error) {
       if (!isControlMissing(error)) throw error;
       this.#present = false;
@@ -136,7 +140,7 @@ export class D1Source implements SwitchableSource, ReadableSource, ComparedSourc
   }
 
   async head(): Promise<number> {
-    const [rows] = await this.#rows(plain(HEAD));
+    const [rows] = await this.#readRows(plain(HEAD));
     return rows![0]!['head'] as number;
   }
 
@@ -185,7 +189,7 @@ export class D1Source implements SwitchableSource, ReadableSource, ComparedSourc
   /** As `openAgain` of `databases/sqlite/control.ts`, as one batch. Acknowledged by D1 means durable. */
   async openAgain(migration: string, epoch: number): Promise<boolean> {
     const suspended = `SELECT name, sql FROM ${SUSPENDED_TABLE} ORDER BY rowid`;
-    const [triggers] = await this.#rows(plain(suspended));
+    const [triggers] = await this.#readRows(plain(suspended));
     try {
       await this.#rows(
         // Whoever else opens it, or lets the triggers return, does so before or after, not meanwhile.
@@ -226,12 +230,12 @@ export class D1Source implements SwitchableSource, ReadableSource, ComparedSourc
     statement: Statement,
     guard: Statement,
   ): Promise<{ rows: Row[]; guarded: Record<string, unknown> | undefined }> {
-    const [guarded, found] = await this.#rows(guard, statement);
+    const [guarded, found] = await this.#readRows(guard, statement);
     const rows = withBuffers(found!);
     if (!rows.some(mayBeRounded)) return { rows, guarded: guarded![0] };
     // Reading twice is rare.
     try {
-      const [again, , cells] = await this.#rows(guard, ...exactly(statement, rows[0]!));
+      const [again, , cells] = await this.#readRows(guard, ...exactly(statement, rows[0]!));
       return { rows: fromCells(cells!), guarded: again![0] };
     } catch (error) {
       if (!/table q has \d+ values for \d+ columns/.test(String(error))) throw error;
@@ -241,6 +245,19 @@ export class D1Source implements SwitchableSource, ReadableSource, ComparedSourc
         error,
       );
     }
+  }
+
+  /** As `#rows`, of statements that change nothing: sent again where D1 loses them, as D1 does with what it takes for a read. */
+  async #readRows(...statements: Statement[]): Promise<Record<string, unknown>[][]> {
+    for (const ms of READ_AGAIN_MS) {
+      try {
+        return await this.#rows(...statements);
+      } catch (error) {
+        if (!isLost(error)) throw error;
+        await sleep(ms * (1 + Math.random()));
+      }
+    }
+    return this.#rows(...statements);
   }
 
   /** One batch. @returns the rows of each statement */

@@ -10,7 +10,7 @@ import { createTestDatabase, type TestDatabase } from '../postgres.ts';
 import { OPEN_TOKEN, Proxy, SOURCE_TRIGGERS, startTarget } from '../router.ts';
 import type { Answer, Body, Step } from './application.ts';
 import { bundleWorker } from '../../../cloudflare/bundle-worker.ts';
-import { revived, toJson } from './json.ts';
+import { fromJson, toJson } from '../../../cloudflare/json.ts';
 
 const APPLICATION = fileURLToPath(new URL('./application.ts', import.meta.url));
 const TABLE = 'CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT, n INTEGER)';
@@ -63,7 +63,7 @@ export class WorkersPair {
     const response = await worker.fetch('http://application/', { method: 'POST', body: toJson(body) });
     const text = await response.text();
     if (!response.ok) throw new Error(text);
-    return revived(text) as Answer;
+    return fromJson(text) as Answer;
   }
 
   /** One operation in a request of its own. @throws its error */
@@ -81,12 +81,19 @@ export class WorkersPair {
     return results.at(-1)!.results as Record<string, unknown>[];
   }
 
-  /** The router's way to D1, without a Worker. */
-  async source(): Promise<D1Source> {
+  /**
+   * The router's way to D1, without a Worker.
+   * @param losesAnswer is asked after each batch whether its answer is lost
+   */
+  async source(losesAnswer: () => boolean = () => false): Promise<D1Source> {
     const db = await this.#server.getD1Database('DB', 'one');
     return new D1Source({
       prepare: (sql) => db.prepare(sql) as D1PreparedStatement,
-      batch: (statements) => db.batch(statements as never),
+      batch: async (statements) => {
+        const answers = await db.batch(statements as never);
+        if (losesAnswer()) throw new Error('D1_ERROR: Network connection lost.');
+        return answers;
+      },
     });
   }
 
