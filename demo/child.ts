@@ -3,9 +3,12 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import type { FromConductor } from './messages.ts';
 
+/** Modules below this folder, without their extension. */
+export type ChildModule =
+  'application-process' | 'workers-application-process' | 'worker-process' | 'sources/d1-process';
+
 export interface ChildOptions<Message> {
-  /** Module beside this one, without its extension. */
-  module: 'application-process' | 'worker-process';
+  module: ChildModule;
   args: string[];
   env: NodeJS.ProcessEnv;
   /** Receives what the process prints. */

@@ -1,6 +1,6 @@
 /** The demo from beginning to end: starts everything, watches the migration, checks what it left, undoes everything. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, constants, copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,6 +16,7 @@ import { Cleanup } from './cleanup.ts';
 import { generateDatabase, type Generated } from './database/generate.ts';
 import { runMigration } from './migration.ts';
 import { makeReport, type DemoReport } from './report.ts';
+import { SOURCE_KINDS } from './sources/kinds.ts';
 import { createDemoDatabase } from './target-database.ts';
 import { Traffic } from './traffic.ts';
 import { WorkerKeeper } from './worker-keeper.ts';
@@ -71,17 +72,19 @@ export async function runDemo(
 
 async function conduct(stage: Stage, stopped: Promise<never>): Promise<DemoReport> {
   const { options, cleanup, directory, onLine } = stage;
-  const source = join(directory, 'source.sqlite');
+  const kind = SOURCE_KINDS[options.source];
   const baseline = join(directory, 'baseline.sqlite');
   const journal = join(directory, 'journal.jsonl');
 
-  const preparing = Promise.all([startServers(stage), generate(stage, source)]);
+  const preparing = Promise.all([startServers(stage), generate(stage, baseline)]);
   const [{ temporal, target, failed: serversFailed }, generated] = await Promise.race([preparing, stopped]);
-  // A clone where the file system can, else a copy: what the checker begins with.
-  copyFileSync(source, baseline, constants.COPYFILE_FICLONE);
+  const opening = kind.open({ directory, baseline, target, cleanup });
+  const source = await Promise.race([opening, stopped, serversFailed]);
 
-  const env = { ...process.env, SOURCE_URL: `sqlite:${source}`, TARGET_URL: target };
+  const env = { ...process.env, ...source.env, TARGET_URL: target };
   const traffic = new Traffic({
+    module: source.application,
+    source: kind.name,
     journal,
     logFile: join(directory, 'application.log'),
     env,
@@ -96,11 +99,11 @@ async function conduct(stage: Stage, stopped: Promise<never>): Promise<DemoRepor
     logFile: join(directory, 'worker.log'),
   });
   cleanup.add('stop the worker', () => worker.stop(STOP_MS));
-  const interrupted = Promise.race([stopped, serversFailed, traffic.failed, worker.failed]);
+  const interrupted = Promise.race([stopped, serversFailed, source.failed, traffic.failed, worker.failed]);
   interrupted.catch(() => undefined);
 
   await Promise.race([Promise.all([traffic.started(), worker.started()]), interrupted]);
-  onLine(`application  pid ${traffic.pid}, ${options.ops} operations/s on ${source}`);
+  onLine(`application  pid ${traffic.pid}, ${options.ops} operations/s on ${source.where}`);
 
   const client = await connect(stage, temporal);
   const workflowId = `crossfade-demo-${randomBytes(3).toString('hex')}`;
@@ -119,16 +122,17 @@ async function conduct(stage: Stage, stopped: Promise<never>): Promise<DemoRepor
   await worker.stop(FINISH_MS);
 
   const onTarget = last.primary === 'target';
-  onLine(`checking the journal against ${onTarget ? 'PostgreSQL' : 'SQLite'}, row by row …`);
-  const database = onTarget ? { postgres: target } : { sqlite: source };
+  onLine(`checking the journal against ${onTarget ? 'PostgreSQL' : kind.name}, row by row …`);
+  const inSource = { sqlite: source.file, name: kind.name };
+  const database = onTarget ? { postgres: target } : inSource;
   const check = await Promise.race([checkDatabase({ baseline, journal, database }), stopped]);
   let sourceCheck: CheckResult | undefined;
   if (onTarget) {
-    onLine('checking SQLite against the same, except what PostgreSQL has changed since …');
+    onLine(`checking ${kind.name} against the same, except what PostgreSQL has changed since …`);
     const checking = checkDatabase({
       baseline,
       journal,
-      database: { sqlite: source },
+      database: inSource,
       exceptTargetsWrites: true,
     });
     sourceCheck = await Promise.race([checking, stopped]);

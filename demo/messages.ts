@@ -1,4 +1,4 @@
-/** What the conductor and its two processes say to one another. */
+/** What the conductor and its processes say to one another. */
 import type { ApplicationFigures } from './application/figures.ts';
 
 export type FromApplication =
@@ -7,5 +7,17 @@ export type FromApplication =
   | { type: 'stopped'; figures: ApplicationFigures };
 
 export type FromWorker = { type: 'ready' };
+
+export interface FromD1 {
+  type: 'ready';
+  /** `d1://…` */
+  url: string;
+  /** Environment that reaches it. */
+  env: NodeJS.ProcessEnv;
+  /** The SQLite file in which workerd keeps it. */
+  file: string;
+  /** `http://…` of each of the application's Workers. */
+  workers: string[];
+}
 
 export type FromConductor = { type: 'stop' };

@@ -8,6 +8,7 @@ import { DEFAULT_INPUT, TASK_QUEUE, type MigrationInput, type MigrationReport } 
 import type { TemporalServer } from '../src/embedded/temporal.ts';
 import type { DemoOptions } from './arguments.ts';
 import { Operator } from './operator.ts';
+import { SOURCE_KINDS } from './sources/kinds.ts';
 import type { Traffic } from './traffic.ts';
 import type { WorkerKeeper } from './worker-keeper.ts';
 
@@ -38,8 +39,7 @@ export function migrationInput(options: DemoOptions): Partial<MigrationInput> {
     gates: {
       ...DEFAULT_INPUT.gates,
       minSamples: Math.max(10, Math.min(DEFAULT_INPUT.gates.minSamples, Math.floor(expected / 2))),
-      // Everything runs on this one machine and takes turns on its processors.
-      latencyFloorMs: 250,
+      latencyFloorMs: SOURCE_KINDS[options.source].latencyFloorMs,
     },
     soakMs: options.rollback ? NO_END_MS : options.soakMs,
   };
@@ -75,7 +75,7 @@ export async function runMigration(parts: MigrationParts): Promise<FinishedMigra
       operator.look(snapshot.status);
     },
     extra: () => (screen ? [...traffic.lines(), worker.line()] : [traffic.summary()]),
-    title: 'demo: SQLite → PostgreSQL',
+    title: `demo: ${SOURCE_KINDS[options.source].name} → PostgreSQL`,
     ...(uiUrl === undefined ? {} : { uiUrl: workflowUrl(uiUrl, namespace, workflowId) }),
     signal,
   }).finally(() => view.end());

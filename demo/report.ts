@@ -4,6 +4,7 @@ import type { CutoverReport, MigrationReport, Outcome } from '../src/contract.ts
 import type { ApplicationFigures } from './application/figures.ts';
 import type { CheckResult } from './checker/check.ts';
 import type { DemoOptions } from './arguments.ts';
+import { SOURCE_KINDS } from './sources/kinds.ts';
 
 export interface DemoReport {
   /** Nothing lost, every row agrees, the migration ended as it was meant to, and the application was served well. */
@@ -145,6 +146,7 @@ function milliseconds(ms: number | null): string {
 /** The report as text, without trailing newline. */
 export function renderDemoReport(report: DemoReport): string {
   const { application, check, sourceCheck, copy, verification } = report;
+  const source = SOURCE_KINDS[report.options.source].name;
   const lines: string[] = [];
   const row = (label: string, value: string): void => void lines.push(`  ${label.padEnd(26)}${value}`);
 
@@ -188,12 +190,12 @@ export function renderDemoReport(report: DemoReport): string {
     const back = check.acknowledgedByTarget - check.targetWritesLost;
     row(
       'made on PostgreSQL',
-      `${count(check.acknowledgedByTarget)} writes, ${count(back)} back in SQLite, ${check.targetWritesLost} missing`,
+      `${count(check.acknowledgedByTarget)} writes, ${count(back)} back in ${source}, ${check.targetWritesLost} missing`,
     );
   }
   if (sourceCheck !== undefined) {
     row(
-      'SQLite against the same',
+      `${source} against the same`,
       `${count(sourceCheck.rows)} rows: ${sourceCheck.agrees ? 'every one agrees' : 'NOT all agree'} ` +
         `(${count(sourceCheck.leftOut)} changed since on PostgreSQL)`,
     );
@@ -203,7 +205,7 @@ export function renderDemoReport(report: DemoReport): string {
   if (report.ok) {
     lines.push(
       report.options.rollback
-        ? `OK: back on SQLite, ${count(check.acknowledgedByTarget)} writes made on PostgreSQL are all there, 0 writes lost`
+        ? `OK: back on ${source}, ${count(check.acknowledgedByTarget)} writes made on PostgreSQL are all there, 0 writes lost`
         : 'OK: 0 writes lost, every row agrees',
     );
   } else {

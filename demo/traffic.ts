@@ -1,11 +1,15 @@
 /** The application process as the conductor sees it: its latest figures, and waiting for what it reports. */
 import { labelled } from '../src/cli/view/box.ts';
 import { count, counted, latency, plain } from '../src/cli/view/format.ts';
-import { Child } from './child.ts';
+import type { Side } from '../src/contract.ts';
+import { Child, type ChildModule } from './child.ts';
 import type { ApplicationFigures } from './application/figures.ts';
 import type { FromApplication } from './messages.ts';
+import type { SourceName } from './sources/source.ts';
 
 export interface TrafficOptions {
+  module: ChildModule;
+  source: SourceName;
   journal: string;
   logFile: string;
   env: NodeJS.ProcessEnv;
@@ -15,10 +19,11 @@ export interface TrafficOptions {
 
 /** Lanes work at the same time; each waits for its own answers, so that a slow database needs more of them. */
 const LANES = 24;
-const PRIMARY = { source: 'SQLite', target: 'PostgreSQL' } as const;
 
 export class Traffic {
   readonly #child: Child<FromApplication>;
+  /** What the primaries are called. */
+  readonly #names: Record<Side, string>;
   readonly #waiting = new Set<() => void>();
   #latest: ApplicationFigures | undefined;
   #ready = false;
@@ -26,8 +31,9 @@ export class Traffic {
   #ended: string | undefined;
 
   constructor(options: TrafficOptions) {
+    this.#names = { source: options.source, target: 'PostgreSQL' };
     this.#child = new Child({
-      module: 'application-process',
+      module: options.module,
       args: [
         ...['--journal', options.journal, '--ops', String(options.operationsPerSecond)],
         ...['--lanes', String(LANES), '--seed', String(options.seed)],
@@ -104,7 +110,7 @@ export class Traffic {
     const lines = [
       labelled(
         'application',
-        `${count(readsPerSecond)} reads/s · ${count(writesPerSecond)} writes/s on ${PRIMARY[figures.primary]}`,
+        `${count(readsPerSecond)} reads/s · ${count(writesPerSecond)} writes/s on ${this.#names[figures.primary]}`,
         plain,
       ),
       labelled(
@@ -130,7 +136,7 @@ export class Traffic {
     if (figures === undefined) return 'application starting';
     return (
       `application ${count(figures.readsPerSecond)} reads/s, ${count(figures.writesPerSecond)} writes/s on ` +
-      `${PRIMARY[figures.primary]}, p95 ${latency(figures.p95Ms)}, ${counted(figures.errors, 'error')}`
+      `${this.#names[figures.primary]}, p95 ${latency(figures.p95Ms)}, ${counted(figures.errors, 'error')}`
     );
   }
 

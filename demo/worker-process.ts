@@ -3,6 +3,7 @@
  * Arguments: --address HOST:PORT --namespace NAME. SOURCE_URL and TARGET_URL name the databases.
  */
 import { parseArgs } from 'node:util';
+import { onParentGone } from '../src/parent.js';
 import { createWorkers } from '../src/worker.ts';
 import type { FromConductor, FromWorker } from './messages.ts';
 
@@ -31,7 +32,7 @@ function stop(): void {
 process.on('message', (message: FromConductor) => {
   if (message.type === 'stop') stop();
 });
-process.on('disconnect', () => {
+onParentGone(() => {
   stop();
   // Temporal ends with the parent as well, and a worker without its server does not come to its end.
   setTimeout(() => process.exit(1), ORPHANED_MS);

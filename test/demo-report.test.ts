@@ -41,6 +41,7 @@ function report(
   const figures = { ...new Figures().take('target'), reads: 10_000, writes: 5_000 };
   return makeReport({
     options: {
+      source: 'sqlite',
       users: 100,
       seed: 1,
       ops: 400,

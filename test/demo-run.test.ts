@@ -3,15 +3,13 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DemoReport } from '../demo/report.ts';
-import { build, CommandRun, DIST, type Ended } from './support/command.ts';
+import { CommandRun, DIST, type Ended } from './support/command.ts';
 
 const SMALL = ['--users', '500', '--ops', '200', '--stage-wait', '1s', '--soak', '1s', '--plain'];
 
 describe('npm run demo', () => {
   let command: CommandRun;
   let directory: string;
-
-  beforeAll(build);
 
   beforeEach(() => {
     command = new CommandRun(join('demo', 'main.js'));

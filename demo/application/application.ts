@@ -55,7 +55,7 @@ export class Application {
       for (const row of content) if (mine(row.user_id)) ownContent.push({ id: row.id, userId: row.user_id });
       let names = 0;
       return this.#serve({
-        client: new Client(store, this.#journal, this.#figures),
+        client: new Client(store.forUser?.() ?? store, this.#journal, this.#figures),
         own: new Holdings(ownUsers, ownContent),
         random: new Random(seed * 1_000 + lane + 1),
         uniqueName: () => `live-${run}-${lane}-${++names}`,

@@ -1,8 +1,10 @@
 /** Writes to content and its analytics. */
 import { sentence } from '../database/phrases.ts';
+import type { Sent } from './client.ts';
 import type { OwnedContent } from './holdings.ts';
 import type { Values } from './journal.ts';
 import { ApplicationRefusal } from './outcome.ts';
+import type { Store } from './store.ts';
 import {
   analyticsValues,
   bound,
@@ -131,8 +133,10 @@ export async function launch(lane: Lane): Promise<void> {
       { kind: 'insert', table: 'analytics', values: first },
     ],
     changes: 2,
-    send: (store) =>
-      store.transaction(
+    send: async (store) => {
+      const key = `user:${userId}`;
+      if (store.transaction === undefined) return launchAtOnce(store, values, first, key);
+      return store.transaction(
         async (tx) => {
           const made = await tx.write(insertSql('content', values, CONTENT_DEFAULTS), bound(values));
           const contentId = made.rows[0]?.['id'];
@@ -144,11 +148,31 @@ export async function launch(lane: Lane): Promise<void> {
             returned: [made.rows[0] ?? null, added.rows[0] ?? null],
           };
         },
-        { key: `user:${userId}` },
-      ),
+        { key },
+      );
+    },
   });
   const id = returned?.[0]?.['id'];
   if (typeof id === 'number') lane.own.content.push({ id, userId });
+}
+
+/** The same as a batch, in which the database itself finds the id. */
+async function launchAtOnce(store: Store, values: Values, first: Values, key: string): Promise<Sent> {
+  const columns = Object.keys(first);
+  const [made, added] = await store.batch(
+    [
+      { sql: insertSql('content', values, CONTENT_DEFAULTS), params: bound(values) },
+      {
+        sql: `INSERT INTO analytics (${columns.join(', ')}, content_id)
+              VALUES (${columns.map(() => '?').join(', ')}, (SELECT id FROM content WHERE slug = ?))
+              RETURNING id, content_id`,
+        params: bound({ ...first, slug: values['slug'] ?? null }),
+      },
+    ],
+    { key },
+  );
+  const rows = [...(made?.rows ?? []), ...(added?.rows ?? [])];
+  return { changes: rows.length, returned: [made?.rows[0] ?? null, added?.rows[0] ?? null] };
 }
 
 /** A batch: all or nothing, without looking in between. */

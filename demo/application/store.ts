@@ -3,4 +3,9 @@ import type { DatabaseConnection, Transaction } from '../../src/index.ts';
 
 export type { Row, Sql, Value, WriteResult } from '../../src/index.ts';
 export type Session = Transaction;
-export type Store = Pick<DatabaseConnection, 'query' | 'write' | 'transaction' | 'batch' | 'primary'>;
+export interface Store extends Pick<DatabaseConnection, 'query' | 'write' | 'batch' | 'primary'> {
+  /** Missing where a transaction does not wait for the application between two statements. */
+  transaction?: DatabaseConnection['transaction'];
+  /** The store as one user has it, where users have something of their own. */
+  forUser?(): Store;
+}

@@ -14,7 +14,10 @@ import {
   send,
   type Lane,
 } from './sending.ts';
-import type { Session, Sql } from './store.ts';
+import type { Session, Sql, Store } from './store.ts';
+
+/** Users may owe as much. */
+const LEAST_CREDITS = -1_000_000;
 
 function userValues({ random }: Lane, email: string, username: string): Values {
   return {
@@ -148,7 +151,8 @@ export async function transfer(lane: Lane): Promise<void> {
     const credit = await tx.write(`UPDATE users SET credits = credits + ? WHERE id = ?`, [amount, to]);
     const debit = await tx.write(`UPDATE users SET credits = credits - ? WHERE id = ?`, [amount, from]);
     const [payer] = await tx.query<{ credits: number }>(`SELECT credits FROM users WHERE id = ?`, [from]);
-    if (payer === undefined || payer.credits < -1_000_000) throw new ApplicationRefusal('not enough credits');
+    if (payer === undefined || payer.credits < LEAST_CREDITS)
+      throw new ApplicationRefusal('not enough credits');
     return { changes: credit.changes + debit.changes, returned: [null, null] };
   };
   await send(lane, {
@@ -160,8 +164,38 @@ export async function transfer(lane: Lane): Promise<void> {
     ],
     changes: 2,
     mustBeRefused: uncovered,
-    send: (store) => store.transaction(pay, { key: `user:${from}` }),
+    send: async (store) => {
+      const key = `user:${from}`;
+      return store.transaction === undefined
+        ? transferAtOnce(store, { from, to, amount }, key)
+        : store.transaction(pay, { key });
+    },
   });
+}
+
+/** The same as a batch: both statements ask whether the payer has enough, the debit last. */
+async function transferAtOnce(
+  store: Store,
+  { from, to, amount }: { from: number; to: number; amount: number },
+  key: string,
+): Promise<Sent> {
+  const covered = `(SELECT credits FROM users WHERE id = ?) - ? >= ${LEAST_CREDITS}`;
+  const results = await store.batch(
+    [
+      {
+        sql: `UPDATE users SET credits = credits + ? WHERE id = ? AND ${covered}`,
+        params: [amount, to, from, amount],
+      },
+      {
+        sql: `UPDATE users SET credits = credits - ? WHERE id = ? AND ${covered}`,
+        params: [amount, from, from, amount],
+      },
+    ],
+    { key },
+  );
+  const changes = results.reduce((sum, one) => sum + one.changes, 0);
+  if (changes === 0) throw new ApplicationRefusal('not enough credits');
+  return { changes, returned: [null, null] };
 }
 
 /** Takes the user's content with it, and what hangs on that. */

@@ -2,6 +2,7 @@
 import Database from 'better-sqlite3';
 import pg from 'pg';
 import type { ColumnClass, TableShape } from '../database/schema.ts';
+import type { SourceName } from '../sources/source.ts';
 
 const FETCH = 5_000;
 
@@ -9,7 +10,7 @@ const FETCH = 5_000;
 export type Cell = string | null;
 
 export interface ActualDatabase {
-  name: 'SQLite' | 'PostgreSQL';
+  name: SourceName | 'PostgreSQL';
   /** Blocks of rows in key order, one array of cells per row in the order of `shape.columns`. */
   read(shape: TableShape): AsyncIterable<Cell[][]>;
   close(): Promise<void>;
@@ -50,12 +51,13 @@ function selectSql({ name, columns, key }: TableShape): string {
   return `SELECT ${columns.map((column) => column.name).join(', ')} FROM ${name} ORDER BY ${key.join(', ')}`;
 }
 
-export function openSqlite(path: string): ActualDatabase {
+/** @param name of what the file belongs to */
+export function openSqlite(path: string, name: SourceName = 'SQLite'): ActualDatabase {
   const db = new Database(path, { readonly: true, fileMustExist: true });
   // One snapshot for all tables.
   db.exec('BEGIN');
   return {
-    name: 'SQLite',
+    name,
     async *read(shape) {
       let block: Cell[][] = [];
       for (const row of readSqlite(db, shape)) {

@@ -3,6 +3,7 @@
  * plus acknowledged writes must be exactly what is there.
  */
 import { SHAPES, type TableShape } from '../database/schema.ts';
+import type { SourceName } from '../sources/source.ts';
 import { openPostgres, openSqlite, readSqlite, type ActualDatabase, type Cell } from './actual.ts';
 import { Attempts, uncertainRows } from './doubt.ts';
 import { buildExpected, rowName, type Expected } from './expected.ts';
@@ -12,7 +13,7 @@ export interface CheckOptions {
   /** A copy of the generated database, made before the application started. */
   baseline: string;
   journal: string;
-  database: { sqlite: string } | { postgres: string };
+  database: { sqlite: string; name?: SourceName } | { postgres: string };
   /**
    * Leave out rows that the target has changed: for the source after a complete migration, which need not follow
    * those to the last.
@@ -22,7 +23,7 @@ export interface CheckOptions {
 }
 
 export interface CheckResult {
-  database: 'SQLite' | 'PostgreSQL';
+  database: SourceName | 'PostgreSQL';
   tables: { table: string; rows: number }[];
   /** Rows compared and rows left out, because of unknown outcomes or of `exceptTargetsWrites`. */
   rows: number;
@@ -58,7 +59,7 @@ export async function checkDatabase(options: CheckOptions): Promise<CheckResult>
   try {
     const actual =
       'sqlite' in options.database
-        ? openSqlite(options.database.sqlite)
+        ? openSqlite(options.database.sqlite, options.database.name)
         : await openPostgres(options.database.postgres);
     try {
       return await new Comparison(options, journal, expected, actual).run();
