@@ -1,11 +1,11 @@
 /** Does a fault to a world. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import Database from 'better-sqlite3';
 import pg from 'pg';
 import { abortSignal, pauseSignal, resumeSignal } from '../workflows/messages.ts';
 import type { Random } from '../demo/database/random.ts';
 import type { Fault } from './faults.ts';
 import { hold } from './keep.ts';
+import { writeTo } from './sources/sqlite.ts';
 import type { World } from './world.ts';
 
 /** A seam that has not been met by then may not come at all: the run ends without it. */
@@ -48,8 +48,6 @@ export async function inject(world: World, fault: Fault, random: Random): Promis
     case 'cut-at-commit':
       servers.proxy.cutAtCommit(fault.count);
       return;
-    case 'lock-source':
-      return lockSource(world.source, fault.ms);
     case 'lock-target':
       return lockTarget(world.target.direct, fault.ms);
     case 'kill-application':
@@ -78,17 +76,9 @@ export async function inject(world: World, fault: Fault, random: Random): Promis
       return;
     case 'terminate':
       await world.handle((handle) => handle.terminate('chaos'));
-  }
-}
-
-async function lockSource(path: string, ms: number): Promise<void> {
-  const db = new Database(path, { timeout: 10_000 });
-  try {
-    db.exec('BEGIN IMMEDIATE');
-    await sleep(ms);
-    db.exec('COMMIT');
-  } finally {
-    db.close();
+      return;
+    default:
+      return world.source.inject(fault);
   }
 }
 
@@ -110,24 +100,21 @@ async function lockTarget(url: string, ms: number): Promise<void> {
 
 const CHANGE = {
   /** As an ORM changes a column: a new table, its rows, the old name. The triggers of the old one go with it. */
-  'rebuild-table': `
-    CREATE TABLE counter_new (id INTEGER PRIMARY KEY, n INTEGER NOT NULL);
-    INSERT INTO counter_new SELECT * FROM counter;
-    DROP TABLE counter;
-    ALTER TABLE counter_new RENAME TO counter;`,
-  'add-column': `ALTER TABLE counter ADD COLUMN unit TEXT DEFAULT 'piece'`,
-  'add-table': `CREATE TABLE note (id INTEGER PRIMARY KEY, body TEXT); INSERT INTO note (body) VALUES ('new')`,
+  'rebuild-table': [
+    'CREATE TABLE counter_new (id INTEGER PRIMARY KEY, n INTEGER NOT NULL)',
+    'INSERT INTO counter_new SELECT * FROM counter',
+    'DROP TABLE counter',
+    'ALTER TABLE counter_new RENAME TO counter',
+  ],
+  'add-column': [`ALTER TABLE counter ADD COLUMN unit TEXT DEFAULT 'piece'`],
+  'add-table': [
+    'CREATE TABLE note (id INTEGER PRIMARY KEY, body TEXT)',
+    `INSERT INTO note (body) VALUES ('new')`,
+  ],
 };
 
 /** Also in the copy from before the migration, which says what schema is to be left. */
-function changeSchema({ source, baseline }: World, sql: string): void {
-  for (const path of [source, baseline]) {
-    const db = new Database(path, { timeout: 10_000 });
-    try {
-      db.pragma('foreign_keys = OFF');
-      db.transaction(() => void db.exec(sql)).immediate();
-    } finally {
-      db.close();
-    }
-  }
+async function changeSchema({ source }: World, statements: string[]): Promise<void> {
+  await source.write(statements);
+  writeTo(source.baseline, statements);
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { PHASES, type Phase } from '../src/contract.ts';
-import { FAULT_KINDS, isFault, NONE, type Aim } from './faults.ts';
+import { faultKinds, isFault, NONE, SOURCE_NAMES, type Aim, type SourceName } from './faults.ts';
 import { inLanes } from './lanes.ts';
 import { MUTANTS } from './mutants.ts';
 import { BUILD, mutate } from './mutate.ts';
@@ -22,8 +22,10 @@ function wholes(text: string, before: number[] = []): number[] {
 }
 
 function faultName(text: string, before: string[] = []): string[] {
-  if (!isFault(text))
-    throw new InvalidArgumentError(`one of ${[...FAULT_KINDS, NONE].join(', ')}, or seam:NAME`);
+  if (!SOURCE_NAMES.some((source) => isFault(text, source))) {
+    const kinds = new Set(SOURCE_NAMES.flatMap(faultKinds));
+    throw new InvalidArgumentError(`one of ${[...kinds, NONE].join(', ')}, or seam:NAME`);
+  }
   return [...before, text];
 }
 
@@ -38,6 +40,11 @@ const program = new Command('npm run chaos --')
     ),
   )
   .option('--parallel <n>', 'how many at once', whole, 1)
+  .addOption(
+    new Option('--source <kind>', 'what is migrated')
+      .choices(SOURCE_NAMES)
+      .default('sqlite' satisfies SourceName),
+  )
   .addOption(new Option('--faults <kind...>', 'only these').argParser(faultName))
   .addOption(new Option('--phases <phase...>', 'only in these').choices(PHASES))
   .addOption(
@@ -56,12 +63,21 @@ const options = program.opts<{
   runs: number;
   seed?: number[];
   parallel: number;
+  source: SourceName;
   faults?: string[];
   phases?: Phase[];
   mutant?: string;
   mutants: boolean;
   keep: boolean;
 }>();
+
+const strange = (options.faults ?? []).filter((name) => !isFault(name, options.source));
+if (strange.length > 0)
+  program.error(`error: a source of kind ${options.source} cannot meet ${strange.join(', ')}`);
+// Their edits are of code that a SQLite file needs.
+if (options.source !== 'sqlite' && (options.mutants || options.mutant !== undefined)) {
+  program.error('error: mutants need --source sqlite');
+}
 
 const folder = mkdtempSync(join(tmpdir(), 'crossfade-chaos-'));
 // PostgreSQL does not run as root: its own user has to get to its directory below this one.
@@ -99,15 +115,16 @@ async function runAll(): Promise<boolean> {
       name,
       seed,
       aim: chosen,
+      source: options.source,
       build: BUILD,
     });
     results.push(result);
     out(lineOf(result));
     const failed = result.violations.length > 0;
-    if (failed) out(failureOf(result, join(folder, name), chosen));
+    if (failed) out(failureOf(result, join(folder, name), options.source, chosen));
     await tidy(servers, name, failed);
   });
-  out(summaryOf(results, performance.now() - started));
+  out(summaryOf(results, options.source, performance.now() - started));
   return results.every(({ violations }) => violations.length === 0);
 }
 
@@ -133,6 +150,7 @@ async function hunt(mutants: string[]): Promise<boolean> {
         name,
         seed,
         aim: chosenOrOwn,
+        source: 'sqlite',
         build,
       });
       found.runs++;

@@ -52,6 +52,15 @@ export class Process {
     return pid;
   }
 
+  /** The next message that it sends. @throws Error where it ends before */
+  async message<T>(): Promise<T> {
+    const sent = new Promise<T>((resolve) => this.#child.once('message', (message) => resolve(message as T)));
+    const ended = this.ended.then(() => {
+      throw new Error(`${this.#child.spawnfile} ${this.#child.spawnargs[1] ?? ''} ended before it was ready`);
+    });
+    return Promise.race([sent, ended]);
+  }
+
   signal(signal: NodeJS.Signals): void {
     if (this.#running) this.#child.kill(signal);
   }

@@ -1,7 +1,7 @@
 /** What a chaos session prints. */
 import { count, duration } from '../src/cli/view/format.ts';
 import { violationText, type Violation } from './checker/violation.ts';
-import { FAULT_KINDS, type Aim } from './faults.ts';
+import { faultKinds, type Aim, type SourceName } from './faults.ts';
 import { MUTANTS } from './mutants.ts';
 import type { RunResult } from './run.ts';
 
@@ -20,9 +20,11 @@ export function lineOf({ seed, outcome, ms, faults, operations, violations }: Ru
 export function failureOf(
   { seed, timeline, violations }: RunResult,
   folder: string,
+  source: SourceName,
   { faults, phases }: Aim,
 ): string {
   const only =
+    (source === 'sqlite' ? '' : ` --source ${source}`) +
     (faults.length === 0 ? '' : ` --faults ${faults.join(' ')}`) +
     (phases.length === 0 ? '' : ` --phases ${phases.join(' ')}`);
   return [
@@ -33,9 +35,9 @@ export function failureOf(
   ].join('\n');
 }
 
-export function summaryOf(results: RunResult[], ms: number): string {
+export function summaryOf(results: RunResult[], source: SourceName, ms: number): string {
   const lines = ['', 'fault               injected  runs  violations'];
-  for (const kind of FAULT_KINDS) {
+  for (const kind of faultKinds(source)) {
     const runs = results.filter(({ faults }) => faults.includes(kind));
     const injected = results.flatMap(({ faults }) => faults).filter((fault) => fault === kind).length;
     const violations = runs.reduce((sum, run) => sum + run.violations.length, 0);

@@ -13,8 +13,9 @@ import { checkRemains, type End } from './checker/remains.ts';
 import { violations, violationText, type Violation } from './checker/violation.ts';
 import { drive } from './drive.ts';
 import type { Injected } from './ending.ts';
-import { chooseFaults, type Aim, type FaultKind, type Slow } from './faults.ts';
+import { chooseFaults, type Aim, type FaultKind, type Slow, type SourceName } from './faults.ts';
 import type { Servers } from './servers.ts';
+import { SOURCES } from './sources/kinds.ts';
 import { Timeline } from './timeline.ts';
 import { World } from './world.ts';
 
@@ -28,6 +29,7 @@ export interface RunOptions {
   name: string;
   seed: number;
   aim: Aim;
+  source: SourceName;
   /** Folder of the compiled code that worker and applications run. */
   build: URL;
 }
@@ -46,7 +48,16 @@ export interface RunResult {
 }
 
 /** Leaves its files and its target, for whoever looks into what it found. */
-export async function runOnce({ servers, folder, name, seed, aim, build }: RunOptions): Promise<RunResult> {
+export async function runOnce({
+  servers,
+  folder,
+  name,
+  seed,
+  aim,
+  source,
+  build,
+}: RunOptions): Promise<RunResult> {
+  const kind = SOURCES[source];
   const random = new Random(seed);
   const timeline = new Timeline();
   const started = performance.now();
@@ -55,16 +66,17 @@ export async function runOnce({ servers, folder, name, seed, aim, build }: RunOp
     folder,
     name,
     seed,
-    ballast: 2_000 + random.below(20_000),
+    kind,
+    ballast: kind.ballast(random),
     build,
     slow: aim.slow ?? SLOW,
     targetAfterRollback: random.chance(0.4) ? 'keep' : 'drop',
     timeline,
   });
-  const injections = chooseFaults(seed, random, aim).filter(
+  const injections = chooseFaults(seed, random, aim, source).filter(
     ({ fault }) => fault.kind !== 'disk-full' || servers.withoutDisk === undefined,
   );
-  const before = (await readSource(world.baseline)).ballast;
+  const before = (await readSource(world.source.baseline)).ballast;
   const result: RunResult = {
     seed,
     ms: 0,
@@ -79,7 +91,11 @@ export async function runOnce({ servers, folder, name, seed, aim, build }: RunOp
     world.startApplications();
     world.startWorker();
     await sleep(random.below(500));
-    await world.migrate({ ...inputOf(random), targetAfterRollback: world.options.targetAfterRollback });
+    await world.migrate({
+      ...inputOf(random),
+      cutover: { maxPauseMs: kind.maxPauseMs },
+      targetAfterRollback: world.options.targetAfterRollback,
+    });
     const injected: Injected = { kinds: result.faults };
     const ending = await drive(world, injections, random, timeline, injected);
     result.outcome = ending.outcome;
@@ -112,7 +128,7 @@ export async function runOnce({ servers, folder, name, seed, aim, build }: RunOp
 }
 
 function foundIn(end: End, world: World): Promise<Found> {
-  return end === 'source' ? readSource(world.source) : readTarget(world.target.direct);
+  return end === 'source' ? readSource(world.source.file) : readTarget(world.target.direct);
 }
 
 /** Short waits; all else is the strategy's. */
@@ -132,7 +148,6 @@ function inputOf(random: Random): Partial<MigrationInput> {
       // A client's key is always on the same side of 30 %, so that of a few clients all may be on one.
       minSamples: 0,
     },
-    cutover: { maxPauseMs: 5_000 },
     soakMs: 1_000,
   };
 }

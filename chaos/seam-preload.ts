@@ -11,7 +11,8 @@ import { SEAMS, type Seam } from './seams.ts';
 const [name = '', nth = '1', how = 'kill'] = (process.env['CHAOS_SEAM'] ?? '').split(':');
 const seam = SEAMS[name];
 if (seam?.database === 'target') watchTarget(seam, Number(nth));
-if (seam?.database === 'source') watchSource(seam, Number(nth));
+const isD1 = (process.env['SOURCE_URL'] ?? '').startsWith('d1:');
+if (seam?.database === 'source') (isD1 ? watchD1 : watchSource)(seam, Number(nth));
 
 function die(): void {
   writeFileSync(process.env['CHAOS_MET'] ?? '', '');
@@ -73,4 +74,24 @@ function watchSource({ statement, moment }: Seam, times: number): void {
       return original.call(this, sql);
     };
   }
+}
+
+/** Its statements run on the mirror first, as a trial: what counts is the request that has them. */
+function watchD1({ statement, moment }: Seam, times: number): void {
+  let left = times;
+  const { fetch } = globalThis;
+  globalThis.fetch = async (input, init) => {
+    const request = new Request(input, init);
+    const reached = statementsOf(await request.clone().text()).some((sql) => statement.test(sql));
+    if (!reached || --left !== 0) return fetch(request);
+    if (moment === 'before') die();
+    // Also where D1 refuses the batch: then the worker dies before it decides the step again.
+    return fetch(request).finally(die);
+  };
+}
+
+function statementsOf(body: string): string[] {
+  if (!body.startsWith('{')) return [];
+  const { batch = [] } = JSON.parse(body) as { batch?: { sql: string }[] };
+  return batch.map(({ sql }) => sql);
 }

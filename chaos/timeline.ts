@@ -2,10 +2,21 @@
 export class Timeline {
   readonly #lines: string[] = [];
   readonly #start = performance.now();
+  #last = this.#start;
 
   add(what: string): void {
-    const seconds = ((performance.now() - this.#start) / 1_000).toFixed(3);
+    this.#last = performance.now();
+    const seconds = ((this.#last - this.#start) / 1_000).toFixed(3);
     this.#lines.push(`${seconds.padStart(8)} s  ${what}`);
+  }
+
+  get ageMs(): number {
+    return performance.now() - this.#start;
+  }
+
+  /** Since the last line. */
+  get quietMs(): number {
+    return performance.now() - this.#last;
   }
 
   get lines(): readonly string[] {

@@ -1,17 +1,16 @@
 /** Everything that one run has: its databases, worker, applications and workflow, and a hand on each of them. */
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import type { MigrationInput, MigrationStatus } from '../src/contract.ts';
-import { createDatabase } from './application/database.ts';
 import type { Slow } from './faults.ts';
 import { hold } from './keep.ts';
 import { Process } from './process.ts';
 import type { Servers, Urls } from './servers.ts';
+import type { RunSource, SourceKind } from './sources/source.ts';
 import type { Timeline } from './timeline.ts';
 
-const ROUTERS = 2;
 const LANES = 2;
 const RESTART_MS = 200;
 const GRACE_MS = 20_000;
@@ -22,6 +21,7 @@ export interface WorldOptions {
   folder: string;
   name: string;
   seed: number;
+  kind: SourceKind;
   ballast: number;
   /** Folder of the compiled code that worker and applications run. */
   build: URL;
@@ -38,9 +38,7 @@ export interface Armed {
 }
 
 export class World {
-  readonly source: string;
-  /** The source as it was before the migration. */
-  readonly baseline: string;
+  readonly source: RunSource;
   readonly journals: string[] = [];
   readonly options: WorldOptions;
   readonly target: Urls;
@@ -55,25 +53,23 @@ export class World {
   #kept: Promise<void>[] = [];
   #connection: Connection | undefined;
 
-  private constructor(options: WorldOptions, target: Urls) {
+  private constructor(options: WorldOptions, target: Urls, source: RunSource) {
     this.options = options;
     this.target = target;
-    this.source = join(options.folder, 'source.sqlite');
-    this.baseline = join(options.folder, 'baseline.sqlite');
+    this.source = source;
     this.taskQueue = options.name;
     this.workflowId = options.name;
   }
 
   static async create(options: WorldOptions): Promise<World> {
     mkdirSync(options.folder, { recursive: true });
-    const world = new World(options, await options.servers.createDatabase(options.name));
-    createDatabase(world.source, options.ballast);
-    copyFileSync(world.source, world.baseline);
-    return world;
+    const target = await options.servers.createDatabase(options.name);
+    const { folder, ballast, build, kind } = options;
+    return new World(options, target, await kind.create({ folder, ballast, targetUrl: target.url, build }));
   }
 
   startApplications(): void {
-    for (let i = 0; i <= ROUTERS; i++) this.#kept.push(this.#keepApplication(i));
+    this.options.kind.applications.forEach((name, i) => this.#kept.push(this.#keepApplication(i, name)));
   }
 
   startWorker(): void {
@@ -117,7 +113,7 @@ export class World {
   }
 
   application(i: number): Process | undefined {
-    return this.#applications.get(i % (ROUTERS + 1));
+    return this.#applications.get(i % this.options.kind.applications.length);
   }
 
   /** Asks again, on a new connection, while the server may be starting. */
@@ -185,6 +181,7 @@ export class World {
     await Promise.all([...this.#applications.values()].map((process) => process.kill()));
     await Promise.all(this.#workers.map((process) => process.kill()));
     await Promise.all(this.#kept);
+    await this.source.stop();
     await this.#connection?.close().catch(() => undefined);
   }
 
@@ -192,7 +189,6 @@ export class World {
     return {
       ...process.env,
       TEMPORAL_ADDRESS: this.options.servers.temporalAddress,
-      SOURCE_URL: `sqlite:${this.source}`,
       TARGET_URL: this.target.url,
     };
   }
@@ -206,6 +202,7 @@ export class World {
         args: ['worker', '--task-queue', this.taskQueue],
         env: {
           ...this.#environment,
+          ...this.source.workerEnv,
           ...(seam === undefined ? {} : { CHAOS_SEAM: seam, CHAOS_MET: this.#metFile(seam) }),
         },
         preload: ['orphan', ...(seam === undefined ? [] : ['seam'])].map(
@@ -223,22 +220,19 @@ export class World {
     }
   }
 
-  async #keepApplication(i: number): Promise<void> {
+  async #keepApplication(i: number, name: string): Promise<void> {
     for (let life = 0; !this.#ending; life++) {
       const lanes = ++this.#starts * LANES;
       const journal = join(this.options.folder, `journal-${i}-${life}.jsonl`);
       this.journals.push(journal);
       const process = new Process({
-        module: new URL(
-          `chaos/application/${i < ROUTERS ? 'router' : 'foreign'}-process.js`,
-          this.options.build,
-        ),
+        module: new URL(`chaos/application/${name}-process.js`, this.options.build),
         args: [
           ...['--journal', journal, '--lanes', `${lanes}:${LANES}`],
           ...['--seed', String(this.options.seed), '--pace', '15'],
           ...['--slow', `${this.options.slow.share}:${this.options.slow.ms}`],
         ],
-        env: this.#environment,
+        env: { ...this.#environment, ...this.source.applicationEnv },
         logFile: join(this.options.folder, `application-${i}.log`),
       });
       this.#applications.set(i, process);

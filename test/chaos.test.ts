@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { mutate } from '../chaos/mutate.ts';
 import { MUTANTS } from '../chaos/mutants.ts';
-import { build, CommandRun, DIST } from './support/command.ts';
+import { CommandRun, DIST } from './support/command.ts';
 import { eventually } from './support/eventually.ts';
 import { seeded } from './support/random.ts';
 
@@ -26,8 +26,6 @@ const QUICK = [
 
 describe('npm run chaos', () => {
   let command: CommandRun;
-
-  beforeAll(build);
 
   beforeEach(() => {
     command = new CommandRun(join('chaos', 'main.js'));
@@ -50,6 +48,14 @@ describe('npm run chaos', () => {
     expect({ status, output: status === 0 ? '' : output }).toEqual({ status: 0, output: '' });
     expect(output).toContain('OK: 3 runs, 0 violations');
     expect(left(seeds)).toEqual([]);
+  }, 400_000);
+
+  it('finds nothing wrong with a D1 database whose API fails, and leaves no process behind', async () => {
+    const which = ['--runs', '1', '--seed', '1', '--source', 'd1', '--faults', 'd1-lost-reply', 'd1-error'];
+    const { status, output } = await command.run(which);
+    expect({ status, output: status === 0 ? '' : output }).toEqual({ status: 0, output: '' });
+    expect(output).toContain('OK: 1 runs, 0 violations');
+    expect(left([1])).toEqual([]);
   }, 400_000);
 
   /** File systems that are mounted for a run. */
@@ -75,7 +81,11 @@ describe('npm run chaos', () => {
     const { output } = await ended;
     expect(disks).toBe(output.includes('no disk is filled') ? 0 : 1);
     await eventually('the file system is gone', () => mounted().length === 0);
-    await eventually('every process is gone', () => left([seed]).length === 0);
+    let last: string[] = [];
+    await eventually(
+      () => `every process is gone: ${last.join('\n')}`,
+      () => (last = left([seed])).length === 0,
+    );
   }, 200_000);
 
   it('notices within five runs that reverse replay deletes what it has not applied', async () => {

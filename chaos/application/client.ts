@@ -1,5 +1,6 @@
 /** What both kinds of application processes do: read their arguments, run their lanes, and end when they are told. */
 import { parseArgs } from 'node:util';
+import { onParentGone } from '../../src/parent.js';
 import { Journal } from './journal.ts';
 import { runLane, type Connection } from './lane.ts';
 
@@ -18,8 +19,7 @@ export async function runClient(connection: Connection, close: () => Promise<voi
   const [share = 0, ms = 0] = (values.slow ?? '').split(':').map(Number);
   const stop = new AbortController();
   process.on('SIGTERM', () => stop.abort());
-  // The parent's end is the order to end as well.
-  process.on('disconnect', () => stop.abort());
+  onParentGone(() => stop.abort());
   await Promise.all(
     Array.from({ length: count }, (_, i) =>
       runLane({

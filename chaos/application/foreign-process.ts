@@ -1,30 +1,15 @@
-/**
- * A program that knows nothing of crossfade and writes with its own drivers: to the SQLite file until a fence refuses it,
- * then to PostgreSQL until that refuses it, as a program whose configuration names both. Now and then it tries the other one
- * first, which must not let it in.
- * Arguments as those of router-process. SOURCE_URL and TARGET_URL name the databases.
- */
+/** A foreign program whose source is the SQLite file of SOURCE_URL. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
-import pg from 'pg';
 import { ApplicationRefusal } from '../../demo/application/outcome.ts';
-import { Random } from '../../demo/database/random.ts';
-import { runClient } from './client.ts';
-import type { Connection } from './lane.ts';
+import { runForeign } from './foreign.ts';
 import type { Statement } from './operations.ts';
 
-const FENCED = 'crossfade: fenced';
 const BUSY_MS = 2_000;
-const WRONG_SIDE = 0.1;
 
 const path = (process.env['SOURCE_URL'] ?? '').replace(/^sqlite:/, '');
 /** Not in use: each lane's transactions need a connection for themselves. */
 const idle: Database.Database[] = [];
-const pool = new pg.Pool({ connectionString: process.env['TARGET_URL'], connectionTimeoutMillis: 2_000 });
-pool.on('error', () => undefined);
-// Of a connection that breaks between two statements.
-pool.on('connect', (client) => client.on('error', () => undefined));
-let side: 'source' | 'target' = 'source';
 
 function connect(): Database.Database {
   // Waited for by short steps instead: a lock that another lane of this process holds is released by this thread.
@@ -64,45 +49,9 @@ async function applyToSource(statements: Statement[], pauseMs: number): Promise<
   }
 }
 
-async function applyToTarget(statements: Statement[], pauseMs: number): Promise<void> {
-  const client = await pool.connect();
-  let failure: Error | undefined;
-  try {
-    await client.query('BEGIN');
-    for (const { sql, params } of statements) {
-      let n = 0;
-      const text = (typeof sql === 'string' ? sql : sql.postgres).replaceAll('?', () => `$${++n}`);
-      await client.query(text, params);
-      if (pauseMs > 0) await sleep(pauseMs);
-    }
-    await client.query('COMMIT');
-  } catch (error) {
-    failure = error as Error;
-    throw error;
-  } finally {
-    // Not used again after a failure: its transaction may be open.
-    client.release(failure);
-  }
-}
-
-const random = new Random(process.pid);
-
-const connection: Connection = {
-  async apply(statements, _key, pauseMs) {
-    const other = side === 'source' ? 'target' : 'source';
-    const chosen = random.chance(WRONG_SIDE) ? other : side;
-    try {
-      if (chosen === 'source') await applyToSource(statements, pauseMs);
-      else await applyToTarget(statements, pauseMs);
-    } catch (error) {
-      if (chosen === side && String(error).includes(FENCED)) side = other;
-      throw error;
-    }
-    return chosen;
+await runForeign({
+  apply: applyToSource,
+  close: () => {
+    for (const db of idle) db.close();
   },
-};
-
-await runClient(connection, async () => {
-  for (const db of idle) db.close();
-  await pool.end();
 });

@@ -2,7 +2,7 @@
  * A client's own record of what it was told, one JSON line each: the attempt before the operation is sent, its outcome
  * after the answer. An attempt without outcome is unknown, which is what the journal of a killed process ends with.
  */
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
 import type { Operation } from './operations.ts';
 
 export type Side = 'source' | 'target';
@@ -41,8 +41,12 @@ export class Journal {
   }
 }
 
-/** A process that is killed may leave its last line cut short: nothing was sent or told after it. */
+/**
+ * A process that is killed may leave its last line cut short: nothing was sent or told after it. One that was killed before
+ * it opened its journal has sent nothing.
+ */
 export function readJournal(path: string): Line[] {
+  if (!existsSync(path)) return [];
   const text = readFileSync(path, 'utf8');
   const lines = text.split('\n').slice(0, -1);
   return lines.map((line) => JSON.parse(line) as Line);

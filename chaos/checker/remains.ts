@@ -1,33 +1,35 @@
 /** What a migration has to leave, and what it must not, looked up in both databases' own catalogues. */
 import Database from 'better-sqlite3';
 import pg from 'pg';
+import type { RunSource } from '../sources/source.ts';
 import { violations, type Violation } from './violation.ts';
 
 export type End = 'source' | 'target';
 
 interface Databases {
-  source: string;
-  /** The source as it was before the migration. */
-  baseline: string;
+  source: RunSource;
   target: { direct: string };
   options: { targetAfterRollback: 'drop' | 'keep' };
 }
 
 export async function checkRemains(end: End, databases: Databases): Promise<Violation[]> {
-  const { source, baseline, target, options } = databases;
+  const { source, target, options } = databases;
+  const { file, baseline } = source;
   const kept = end === 'source' && options.targetAfterRollback === 'keep';
   return violations('remains', [
-    ...(end === 'source' ? sourceAlone(source, baseline) : sourceFenced(source)),
+    ...(end === 'source' ? sourceAlone(file, baseline) : await sourceFenced(source)),
     ...(await (kept ? targetFenced(target.direct) : targetRemains(end, target.direct, tablesOf(baseline)))),
   ]);
 }
 
+/** Without the tables that D1 keeps for itself. */
 function schemaOf(path: string): string[] {
   const db = new Database(path, { readonly: true });
   try {
     return db
       .prepare(
-        `SELECT type || ' ' || name || ' ' || coalesce(replace(sql, '"', ''), '') FROM sqlite_master ORDER BY 1`,
+        `SELECT type || ' ' || name || ' ' || coalesce(replace(sql, '"', ''), '') FROM sqlite_master
+          WHERE name NOT LIKE '\\_cf\\_%' ESCAPE '\\' ORDER BY 1`,
       )
       .pluck()
       .all() as string[];
@@ -51,17 +53,14 @@ function tablesOf(path: string): number {
 }
 
 /** A writer that knows nothing of the migration must not get in. */
-function sourceFenced(source: string): string[] {
-  const db = new Database(source, { timeout: 10_000 });
+async function sourceFenced(source: RunSource): Promise<string[]> {
   try {
-    db.prepare('UPDATE counter SET n = n WHERE id = 1').run();
+    await source.write(['UPDATE counter SET n = n WHERE id = 1']);
     return ['the source takes writes although the target is primary'];
   } catch (error) {
     return String(error).includes('crossfade: fenced')
       ? []
       : [`the source refuses in its own way: ${String(error)}`];
-  } finally {
-    db.close();
   }
 }
 
