@@ -100,12 +100,19 @@ test('a row whose parent comes or goes while the tables are read does not look l
     'INSERT INTO g_above VALUES (1), (2)',
     `INSERT INTO f_parent VALUES ('a', 1), ('b', 2)`,
     `INSERT INTO f_child VALUES (1, 'a'), (2, 'b')`,
+    // Together longer than a statement may be.
+    `INSERT INTO f_parent SELECT n.value || hex(zeroblob(2000)), 1 FROM json_each('[10,11,12,13,14,15,16,17,18,19,20,21,22,23]') n`,
+    'INSERT INTO f_child SELECT row_number() OVER () + 10, name FROM f_parent WHERE length(name) > 1',
   );
   const proxy = await startFaultyProxy(d1.env['CLOUDFLARE_API_BASE_URL']!);
   try {
     const changes: [string, ...string[]][] = [
       // Read after its child: both are gone.
-      ['f_parent', `DELETE FROM f_child WHERE id = 1`, `DELETE FROM f_parent WHERE name = 'a'`],
+      [
+        'f_parent',
+        `DELETE FROM f_child WHERE id = 1 OR id > 10`,
+        `DELETE FROM f_parent WHERE name = 'a' OR length(name) > 1`,
+      ],
       // Read after the one that refers to it.
       ['g_above', `UPDATE f_parent SET above = 1 WHERE name = 'b'`, `DELETE FROM g_above WHERE id = 2`],
       // Read before: it has come since, and a row that refers to it.

@@ -11,12 +11,10 @@ import { capturedTables, type CapturedTable } from './captured.ts';
 import type { D1Client } from './client.ts';
 import type { MirrorFile } from './mirror-file.ts';
 import { readTables } from './read-tables.ts';
-import { rowsWithSql, type TableRows } from './table-rows.ts';
+import { inReads, rowsWithSql, type TableRows } from './table-rows.ts';
 
 /** A row that changes at every look is told by the log, so that a look more decides it. */
 const LOOKS = 5;
-/** Rows that are looked at again in one request; a row may have half a megabyte in each of its columns. */
-const ROWS_PER_LOOK = 50;
 
 interface AuditOptions {
   tables: string[];
@@ -61,8 +59,7 @@ export async function auditMirror(
   });
   for (const [table, keys] of again) {
     const log = captured.get(table.table.name)!;
-    for (let i = 0; i < keys.length; i += ROWS_PER_LOOK)
-      differences.push(...(await lookAgain(table, log, keys.slice(i, i + ROWS_PER_LOOK))));
+    for (const some of inReads(keys, (key) => key)) differences.push(...(await lookAgain(table, log, some)));
   }
   return differences;
 

@@ -10,11 +10,10 @@ import { orphansSql } from '../sqlite/orphans.ts';
 import { readSchema, type SourceForeignKey, type SourceTable } from '../sqlite/schema.ts';
 import type { D1Client } from './client.ts';
 import type { MirrorFile } from './mirror-file.ts';
-import { insertSql, rowsWithSql, TableRows } from './table-rows.ts';
+import { inReads, insertSql, rowsWithSql, TableRows } from './table-rows.ts';
 
 /** A parent that is put in may miss its own. */
 const PASSES = 10;
-const ROWS_PER_READ = 50;
 /** Of one reference; more are not the work of a few seconds. */
 const MOST_ROWS = 2_000;
 
@@ -53,8 +52,8 @@ export async function settleReferences(
       };
       const orphans = orphansOf(mirror, reference).filter(isNew);
       if (orphans.length > 0) settled = false;
-      for (let at = 0; at < orphans.length; at += ROWS_PER_READ)
-        await readAgain(reference, orphans.slice(at, at + ROWS_PER_READ));
+      for (const some of inReads(orphans, ({ key, refersTo }) => [...key, ...refersTo]))
+        await readAgain(reference, some);
     }
     if (settled) return;
   }

@@ -9,6 +9,10 @@ import type { Answer, D1Client } from './client.ts';
 
 /** D1 allows 100 columns in a result. */
 const RESULT_COLUMNS = 100;
+/** Rows that are asked for by their values in one request; a row may have half a megabyte in each of its columns. */
+const ROWS_PER_READ = 50;
+/** SQL of these values: D1 allows 100,000 bytes in a statement, of which the cells of 100 columns take their part. */
+const VALUES_SQL_BYTES = 30_000;
 
 type Cells = (KeyValue | Unfetched)[];
 
@@ -105,6 +109,23 @@ export function rowsWithSql(table: string, columns: string[], values: KeyValue[]
   const same = columns.map((column, i) => `t.${quoted(column)} IS d.column${i + 1}`);
   const order = columns.map((column) => `t.${quoted(column)}`);
   return `FROM (VALUES ${rows.join(', ')}) d JOIN ${quoted(table)} t ON ${same.join(' AND ')} ORDER BY ${order.join(', ')}`;
+}
+
+/** As many as `rowsWithSql` takes at once. @param valuesOf what it is given of an item, one value at least */
+export function* inReads<T>(items: T[], valuesOf: (item: T) => KeyValue[]): Generator<T[]> {
+  let some: T[] = [];
+  let bytes = 0;
+  for (const item of items) {
+    const size = valuesOf(item).reduce<number>((sum, value) => sum + exactSql(value).length, 0);
+    if (some.length === ROWS_PER_READ || (some.length > 0 && bytes + size > VALUES_SQL_BYTES)) {
+      yield some;
+      some = [];
+      bytes = 0;
+    }
+    some.push(item);
+    bytes += size;
+  }
+  if (some.length > 0) yield some;
 }
 
 /**
