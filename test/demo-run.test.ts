@@ -70,6 +70,21 @@ describe('npm run demo', () => {
     nothingLeft(['report.json']);
   }, 300_000);
 
+  it('moves a D1 database under the traffic of two Workers and loses nothing', async () => {
+    const { status, output } = await demo([
+      ...['--source', 'd1', '--users', '200', '--ops', '40'],
+      ...['--report', join(directory, 'report.json')],
+    ]);
+    expect(output).toMatch(/\nOK: 0 writes lost, every row agrees\n$/);
+    expect(status).toBe(0);
+    const report = JSON.parse(readFileSync(join(directory, 'report.json'), 'utf8')) as DemoReport;
+    expect(report).toMatchObject({ ok: true, outcome: 'complete', verification: { equal: true } });
+    expect(report.check).toMatchObject({ database: 'PostgreSQL', agrees: true });
+    expect(report.sourceCheck).toMatchObject({ database: 'D1', agrees: true });
+    expect(report.check.acknowledgedByTarget).toBeGreaterThan(0);
+    nothingLeft(['report.json']);
+  }, 300_000);
+
   it('leaves nothing behind when it is interrupted', async () => {
     let interrupted = false;
     const { status, output } = await demo([], (text) => {

@@ -52,11 +52,15 @@ export class CommandRun {
     this.#child?.kill(signal);
   }
 
-  /** Command lines of processes in which the directory or one of these marks is. */
+  /**
+   * Processes in whose command line or environment the directory or one of these marks is: workerd names nothing of a run in its
+   * command line.
+   */
   left(...marks: string[]): string[] {
-    return execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' })
+    return execFileSync('ps', ['axeww', '-o', 'args'], { encoding: 'utf8', maxBuffer: 1 << 26 })
       .split('\n')
-      .filter((line) => [this.directory, ...marks].some((mark) => line.includes(mark)));
+      .filter((line) => [this.directory, ...marks].some((mark) => line.includes(mark)))
+      .map((line) => line.slice(0, 300));
   }
 
   /** A command that did not end in time must not go on behind the next test. */
