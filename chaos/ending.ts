@@ -12,8 +12,11 @@ import type { World } from './world.ts';
 
 const POLL_MS = 50;
 
-/** Faults that the plan, which is not tried again, does not outlast. */
-const CUTS: readonly FaultKind[] = ['crash-postgres', 'hang-postgres', 'cut-connections', 'cut-at-commit'];
+/** Faults that the plan, which is not tried again, does not outlast; by the error that it ends with. */
+const CUTS: Record<string, readonly FaultKind[]> = {
+  TargetUnreachable: ['crash-postgres', 'hang-postgres', 'cut-connections', 'cut-at-commit'],
+  SourceBusy: ['d1-rate-limit', 'd1-error', 'd1-stall', 'd1-lost-reply', 'd1-late'],
+};
 
 export interface Ending {
   outcome: string;
@@ -86,11 +89,8 @@ export async function endingOf(
   }
   // The plan is not tried again: nothing was begun, and whoever has started it is still looking.
   const planned = report?.phases.some(({ phase }) => phase !== 'plan') ?? true;
-  if (
-    !planned &&
-    failure.startsWith('TargetUnreachable') &&
-    CUTS.some((kind) => injected.kinds.includes(kind))
-  ) {
+  const cuts = CUTS[failure.split(':')[0]!] ?? [];
+  if (!planned && cuts.some((kind) => injected.kinds.includes(kind))) {
     return { outcome: 'failed', primary: 'source', ...rest };
   }
   return {

@@ -1,6 +1,6 @@
 /**
  * Keeps a D1 database in workerd, and the applications' Workers, until it is asked to end or the parent is gone; then
- * nothing of it is left. Arguments: --ballast ROWS --target URL. Sends one message when all is ready.
+ * its files alone are left. Arguments: --folder DIRECTORY --ballast ROWS --target URL. Sends one message when all is ready.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -24,17 +24,22 @@ export interface Ready {
 
 const ROUTERS = ['router-one', 'router-two'];
 
-const { values } = parseArgs({ options: { ballast: { type: 'string' }, target: { type: 'string' } } });
+const { values } = parseArgs({
+  options: { folder: { type: 'string' }, ballast: { type: 'string' }, target: { type: 'string' } },
+});
 const [router, foreign] = await Promise.all(
   ['router', 'foreign'].map((name) =>
     bundleWorker({ file: fileURLToPath(new URL(`../application/${name}-worker.js`, import.meta.url)) }),
   ),
 );
 const bindings = { TARGET: values.target ?? '' };
-const server = await startD1([
-  ...ROUTERS.map((name) => ({ name, script: router!.code, bindings })),
-  { name: 'foreign', script: foreign!.code },
-]);
+const server = await startD1(
+  [
+    ...ROUTERS.map((name) => ({ name, script: router!.code, bindings })),
+    { name: 'foreign', script: foreign!.code },
+  ],
+  values.folder,
+);
 
 let stopping = false;
 const stop = async (): Promise<void> => {

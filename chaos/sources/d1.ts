@@ -20,7 +20,7 @@ export const d1: SourceKind = {
   async create({ folder, ballast, targetUrl, build }) {
     const server = new Process({
       module: new URL('chaos/sources/d1-process.js', build),
-      args: ['--ballast', String(ballast), '--target', targetUrl],
+      args: ['--folder', join(folder, 'd1'), '--ballast', String(ballast), '--target', targetUrl],
       // Where miniflare leaves its own files, which go with the rest.
       env: { ...process.env, TMPDIR: folder },
       logFile: join(folder, 'd1.log'),
