@@ -29,7 +29,7 @@ beforeAll(async () => {
   path = join(folder, 'mirror.db');
   await d1.exec(
     'CREATE TABLE one (id INTEGER PRIMARY KEY, v TEXT UNIQUE)',
-    'CREATE TABLE two (id INTEGER PRIMARY KEY)',
+    'CREATE TABLE two (id INTEGER PRIMARY KEY, x)',
     `INSERT INTO one VALUES (1, 'a'), (2, 'b')`,
   );
   const env = { ...d1.env, CLOUDFLARE_API_BASE_URL: proxy.baseUrl };
@@ -63,9 +63,9 @@ function contents(file: string): unknown {
   const db = new Database(file, { readonly: true });
   try {
     return {
-      one: db.prepare('SELECT * FROM one ORDER BY id').raw().all(),
-      two: db.prepare('SELECT * FROM two ORDER BY id').raw().all(),
-      log: db.prepare(`SELECT seq, t, k0 FROM ${LOG_TABLE} ORDER BY seq`).raw().all(),
+      one: db.prepare('SELECT quote(id), typeof(v), hex(v) FROM one ORDER BY id').raw().all(),
+      two: db.prepare('SELECT id, typeof(x), quote(x), hex(x) FROM two ORDER BY id').raw().all(),
+      log: db.prepare(`SELECT seq, t, quote(k0) FROM ${LOG_TABLE} ORDER BY seq`).raw().all(),
     };
   } finally {
     db.close();
@@ -74,7 +74,7 @@ function contents(file: string): unknown {
 
 test('a row is never newer than the log that names its changes, also where a table comes into the log', async () => {
   await d1.exec(`UPDATE one SET v = 'c' WHERE id = 1`);
-  between(`INSERT INTO two VALUES (1)`, `UPDATE one SET v = 'd' WHERE id = 1`);
+  between(`INSERT INTO two (id) VALUES (1)`, `UPDATE one SET v = 'd' WHERE id = 1`);
   await open.live.refresh();
   expect(proxy.next).toEqual([]);
   expect(contents(path)).toEqual(contents(d1.file));
@@ -82,7 +82,11 @@ test('a row is never newer than the log that names its changes, also where a tab
 
 test('nor while more has changed than one request asks for', async () => {
   const many = `WITH RECURSIVE i(n) AS (SELECT 10 UNION ALL SELECT n + 1 FROM i WHERE n < 1500)`;
-  await d1.exec(`${many} INSERT INTO one SELECT n, 'v' || n FROM i`);
+  await d1.exec(
+    `INSERT INTO one VALUES (-9223372036854775808, CAST(x'61ff' AS TEXT)), (9007199254740993, '\u{1f600}\t')`,
+    `INSERT INTO two VALUES (2, 9007199254740993), (3, 0.1), (4, -0.0), (5, 9e999), (6, x'00ff'), (7, x''), (8, ''), (9, NULL)`,
+    `${many} INSERT INTO one SELECT n, 'v' || n FROM i`,
+  );
   const before = contents(path);
   let halfway: unknown;
   between(

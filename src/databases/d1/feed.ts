@@ -5,6 +5,7 @@ import { RowStatement } from '../sqlite/bind.ts';
 import { BATCH_TABLE, CONTROL_TABLE, LEASE_TABLE, LOG_TABLE, SUSPENDED_TABLE } from '../sqlite/control.ts';
 import { NUMBERING_TABLE } from '../sqlite/numbering.ts';
 import { readSchema, type SourceTable } from '../sqlite/schema.ts';
+import { Backlog, type Change, type LogPart } from './backlog.ts';
 import { cellSql, cellValue, Unfetched } from './cells.ts';
 import { capturedTables, type CapturedTable } from './captured.ts';
 import {
@@ -41,29 +42,18 @@ interface Poll {
   numbering: string | null;
 }
 
-interface Change {
-  seq: bigint;
-  token: bigint;
-  table: number;
-  key: KeyValue[];
-}
-
-interface TableImages {
-  rows: TableRows;
-  captured: CapturedTable;
-  images: KeyValue[][];
-}
-
-/** What one snapshot has of the log and of the rows that it names. */
-interface Part {
-  taken: Change[];
-  tables: TableImages[];
+interface Part extends LogPart {
   /** Numbers of tables that the log names and that were not asked for. */
   others: number[];
-  /** Sequence number of the last change that is taken. */
+  /** Sequence number of the last change. */
   end: bigint;
   /** Did the log end there in that snapshot? */
   ended: boolean;
+}
+
+interface KnownTable {
+  captured: CapturedTable;
+  rows: TableRows;
 }
 
 export class Feed {
@@ -73,10 +63,7 @@ export class Feed {
   /** What the last poll told besides changes. */
   private told = '';
   /** By the schema's text: reading it costs more than a poll. */
-  private known: {
-    schema: string;
-    tables: Map<number, { captured: CapturedTable; rows: TableRows }>;
-  } | null = null;
+  private known: { schema: string; tables: Map<number, KnownTable> } | null = null;
 
   constructor(client: D1Client, mirror: MirrorFile) {
     this.client = client;
@@ -217,21 +204,28 @@ export class Feed {
     const before = this.mirror.state();
     const start = this.mirror.position();
     const asked = new Set(changed);
-    const parts: Part[] = [];
-    for (let ended = false; !ended;) {
-      const part = await this.readPart(before.schema, asked, parts.at(-1)?.end ?? start);
-      for (const id of part.others) asked.add(id);
-      ended = part.ended;
-      parts.push(part);
-    }
-    this.mirror.change(() => {
-      this.mirror.prove(before, start);
-      for (const { taken, tables } of parts) {
-        this.insertLog(taken);
-        // What a later part has of the same row is newer, and overwrites it.
-        for (const table of tables) this.replaceRows(table, taken);
+    const backlog = new Backlog();
+    try {
+      for (let position = start, ended = false; !ended;) {
+        const { others, end, ended: last, ...part } = await this.readPart(before.schema, asked, position);
+        backlog.add(part);
+        for (const id of others) asked.add(id);
+        [position, ended] = [end, last];
       }
-    });
+      this.mirror.change(() => {
+        this.mirror.prove(before, start);
+        // What a later part has of the same row is newer, and overwrites it.
+        for (const part of backlog.parts()) this.take(part, before.schema);
+      });
+    } finally {
+      backlog.close();
+    }
+  }
+
+  private take({ changes, images }: LogPart, schema: string): void {
+    this.insertLog(changes);
+    const known = this.tables(schema);
+    for (const [id, rows] of images) this.replaceRows(known.get(id)!, rows, changes);
   }
 
   /** A part of the log and the rows that it names, all of one snapshot. @param asked numbers of the tables whose rows to ask for */
@@ -248,17 +242,17 @@ export class Feed {
     const isOther = ({ table }: Change): boolean => table !== 0 && !asked.has(table);
     const cut = changes.findIndex(isOther);
     const taken = cut === -1 ? changes : changes.slice(0, cut);
-    const tables: TableImages[] = [];
+    const found: LogPart['images'] = [];
     let at = 1;
     for (const [i, { rows, captured }] of named.entries()) {
       const part = answers.slice(at, at + images[i]!.length);
       at += images[i]!.length;
-      tables.push({ rows, captured, images: await rows.rows(part) });
+      found.push([captured.id, await rows.rows(part)]);
     }
     this.adapt(answers, changes.length);
     return {
-      taken,
-      tables,
+      changes: taken,
+      images: found,
       others: changes.filter(isOther).map(({ table }) => table),
       end: taken.at(-1)?.seq ?? position,
       ended: cut === -1 && changes.length < limit,
@@ -271,10 +265,10 @@ export class Feed {
     else if (changes === this.limit) this.limit = Math.min(MOST_CHANGES, this.limit * 2);
   }
 
-  private tables(schema: string): Map<number, { captured: CapturedTable; rows: TableRows }> {
+  private tables(schema: string): Map<number, KnownTable> {
     if (this.known?.schema === schema) return this.known.tables;
     const byName = new Map<string, SourceTable>(readSchema(this.mirror.db).tables.map((t) => [t.name, t]));
-    const tables = new Map<number, { captured: CapturedTable; rows: TableRows }>();
+    const tables = new Map<number, KnownTable>();
     for (const captured of capturedTables(this.mirror.items())) {
       const table = byName.get(captured.name);
       if (table !== undefined) tables.set(captured.id, { captured, rows: new TableRows(this.client, table) });
@@ -314,7 +308,7 @@ export class Feed {
     for (const { seq, token, table, key } of changes) insert.run([seq, token, BigInt(table), ...key]);
   }
 
-  private replaceRows({ rows, captured, images }: TableImages, changes: Change[]): void {
+  private replaceRows({ rows, captured }: KnownTable, images: KeyValue[][], changes: Change[]): void {
     const name = quoted(captured.name);
     const remove = new RowStatement(
       this.mirror.db,
