@@ -4,6 +4,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 export interface BenchOptions {
   rows: number;
   runs: number;
+  /** Cutovers, and as many ways back. */
+  switches: number;
   json?: string;
   /** Names of the measurements to run. */
   only: string[];
@@ -28,6 +30,7 @@ export function parseArguments(args: string[], measurements: string[]): BenchOpt
     )
     .option('--rows <n>', 'rows of the generated database', whole(1_000, 100_000_000), 2_000_000)
     .option('--runs <n>', 'runs of each side', whole(1, 100), 3)
+    .option('--switches <n>', 'cutovers to measure, and as many ways back', whole(1, 1_000), 50)
     .option('--json <file>', 'write every run as JSON')
     .addOption(
       new Option('--only <names...>', 'only these measurements').choices(measurements).default(measurements),

@@ -66,19 +66,13 @@ export class Bench {
     const started = performance.now();
     const path = join(this.directory, `${rows}-${randomUUID().slice(0, 8)}.sqlite`);
     const bytes = await generateSource(path, rows, this.signal);
-    const db = openSource(path, 'read');
-    try {
-      const generated = performance.now();
-      const plan = await planMigration(db, DEFAULT_INPUT);
-      if (plan.blockers.length > 0) throw new Error(JSON.stringify(plan.blockers));
-      this.log(
-        `generated ${count(rows)} rows, ${mebibytes(bytes)}, in ${seconds(generated - started)}; ` +
-          `planned in ${seconds(performance.now() - generated)}`,
-      );
-      return { path, rows, bytes, plan };
-    } finally {
-      db.close();
-    }
+    const generated = performance.now();
+    const plan = await planOf(path);
+    this.log(
+      `generated ${count(rows)} rows, ${mebibytes(bytes)}, in ${seconds(generated - started)}; ` +
+        `planned in ${seconds(performance.now() - generated)}`,
+    );
+    return { path, rows, bytes, plan };
   }
 
   /** Removes a source before the end, to free its space. */
@@ -107,6 +101,18 @@ export class Bench {
   onRun(measurement: string): (side: string, round: number, run: Run) => void {
     return (side, round, { ms }) =>
       this.log(`${measurement} ${round + 1}/${this.options.runs}: ${side} ${seconds(ms)}`);
+  }
+}
+
+/** @throws Error where something blocks the migration */
+export async function planOf(path: string): Promise<Plan> {
+  const db = openSource(path, 'read');
+  try {
+    const plan = await planMigration(db, DEFAULT_INPUT);
+    if (plan.blockers.length > 0) throw new Error(JSON.stringify(plan.blockers));
+    return plan;
+  } finally {
+    db.close();
   }
 }
 

@@ -1,17 +1,27 @@
 /** The steps of a migration around the one that is measured, driven directly: no Temporal. */
 import { randomUUID } from 'node:crypto';
-import { DEFAULT_INPUT, type CopyReport } from '../src/contract.ts';
+import { DEFAULT_INPUT, type CopyReport, type CutoverReport } from '../src/contract.ts';
 import type { Lease } from '../src/databases/sqlite/control.ts';
 import { beginMigration } from '../src/engine/begin.ts';
+import { cutOver } from '../src/engine/cutover.ts';
 import type { Endpoints } from '../src/engine/endpoints.ts';
 import { cleanSource } from '../src/engine/finish.ts';
+import { replayLoop, reverseLoop, type LoopEnd, type LoopOptions } from '../src/engine/replay-loop.ts';
+import { moveWritesBack } from '../src/engine/rollback.ts';
 import { startCapture } from '../src/engine/source-control.ts';
 import { createIndexes } from '../src/engine/target-indexes.ts';
-import { createTables } from '../src/engine/target-schema.ts';
+import { createTables, leaveTarget } from '../src/engine/target-schema.ts';
+import { awaitCatchUp, verifyStep } from '../src/engine/verify-step.ts';
 import type { Source } from './bench.ts';
 import type { CatchUpInput } from './tasks/catch-up.ts';
 import type { CopyInput } from './tasks/copy.ts';
 import { runTask, type Done } from './tasks/run-task.ts';
+
+/** Replay beside whatever is measured, in this process. */
+export interface Following {
+  /** @throws what ended it before */
+  stop(): Promise<void>;
+}
 
 export class BenchMigration {
   readonly source: Source;
@@ -19,6 +29,7 @@ export class BenchMigration {
   readonly #name = `bench-${randomUUID().slice(0, 8)}`;
   readonly #signal: AbortSignal;
   #ordinal = 0;
+  #epoch = 1;
 
   constructor(source: Source, targetUrl: string, signal: AbortSignal) {
     this.source = source;
@@ -53,13 +64,80 @@ export class BenchMigration {
     return runTask<CatchUpInput, number>('catch-up', input, this.#signal);
   }
 
+  /** Follows the source until told to stop, or until a switch takes over. */
+  replay(): Following {
+    return this.#follow((options) => replayLoop(options, this.#lease('replay')));
+  }
+
+  /** As `replay`, from the target back to the source. */
+  reverse(): Following {
+    return this.#follow((options) => reverseLoop(options, this.#lease('reverse')));
+  }
+
+  #follow(loop: (options: LoopOptions) => Promise<LoopEnd>): Following {
+    const stopping = new AbortController();
+    const signal = AbortSignal.any([stopping.signal, this.#signal]);
+    const ended = loop({ endpoints: this.endpoints, signal, onProgress: () => undefined });
+    ended.catch(() => undefined);
+    return {
+      stop: async () => {
+        stopping.abort();
+        await ended;
+      },
+    };
+  }
+
+  /** Waits until replay keeps up, and verifies in full. @throws Error where the databases differ */
+  async verify(maxLagMs: number): Promise<void> {
+    await awaitCatchUp(this.endpoints, maxLagMs, this.#lease('control'), this.#signal);
+    const { equal, mismatches } = await verifyStep({
+      endpoints: this.endpoints,
+      lease: this.#lease('control'),
+      mode: 'full',
+      sampleRows: 100,
+      signal: this.#signal,
+      onProgress: () => undefined,
+    });
+    if (!equal) throw new Error(`the databases differ: ${JSON.stringify(mismatches)}`);
+  }
+
+  /** @throws Error where the writes have not moved */
+  async cutOver(maxPauseMs: number): Promise<CutoverReport> {
+    const report = await cutOver({
+      endpoints: this.endpoints,
+      replayLease: this.#lease('replay'),
+      sourceLease: this.#lease('control'),
+      maxPauseMs,
+      signal: this.#signal,
+    });
+    return this.#moved(report);
+  }
+
+  /** @throws Error where the writes have not moved */
+  async moveWritesBack(maxPauseMs: number): Promise<CutoverReport> {
+    const { endpoints } = this;
+    return this.#moved(await moveWritesBack({ endpoints, lease: this.#lease('reverse'), maxPauseMs }));
+  }
+
+  #moved(report: CutoverReport): CutoverReport {
+    if (report.outcome !== 'moved') throw new Error(`the writes did not move: ${report.reason}`);
+    this.#epoch = report.epoch;
+    return report;
+  }
+
   /** Leaves nothing of ours in the source. */
   async end(): Promise<void> {
     await cleanSource(this.endpoints, this.#name);
   }
 
+  /** Leaves nothing of ours in either database, and no table in the target. */
+  async endBoth(): Promise<void> {
+    await this.end();
+    await leaveTarget(this.endpoints, this.#name, 'drop');
+  }
+
   #lease<Role extends string>(role: Role): Lease<Role> {
     this.#ordinal++;
-    return { role, epoch: 1, ordinal: this.#ordinal, holder: randomUUID() };
+    return { role, epoch: this.#epoch, ordinal: this.#ordinal, holder: randomUUID() };
   }
 }

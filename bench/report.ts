@@ -32,7 +32,7 @@ export function renderSection(section: Section): string {
   }
   for (const { name, value, unit, goal } of section.figures) {
     const aim = goal === undefined ? '' : `   limit ${goal} ${unit}: ${verdict(value, goal)}`;
-    lines.push(`  ${name}: ${value.toFixed(0)} ${unit}${aim}`);
+    lines.push(`  ${name}: ${value.toFixed(value < 100 ? 1 : 0)} ${unit}${aim}`);
   }
   lines.push(...section.notes.map((note) => `  ${note}`));
   return lines.join('\n');

@@ -17,3 +17,9 @@ export function spreadOf(values: number[]): Spread {
     max: sorted.at(-1)!,
   };
 }
+
+/** The value below which `share` of the values are. @param values at least one */
+export function quantile(values: number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
+}

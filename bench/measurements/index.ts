@@ -1,9 +1,21 @@
 /** Every measurement, in the order in which they run. */
 import type { Measurement } from '../results.ts';
+import { capture } from './capture.ts';
 import { copy } from './copy.ts';
 import { d1 } from './d1.ts';
 import { memory } from './memory.ts';
 import { replay } from './replay.ts';
+import { router } from './router.ts';
+import { switches } from './switches.ts';
 import { verification } from './verification.ts';
 
-export const MEASUREMENTS: Measurement[] = [copy, memory, verification, replay, d1];
+export const MEASUREMENTS: Measurement[] = [
+  copy,
+  memory,
+  verification,
+  replay,
+  capture,
+  router,
+  switches,
+  d1,
+];
