@@ -22,18 +22,21 @@ import { startCapture } from '../src/engine/source-control.ts';
 import { createIndexes } from '../src/engine/target-indexes.ts';
 import { addForeignKeys, createTables } from '../src/engine/target-schema.ts';
 import { verifyStep } from '../src/engine/verify-step.ts';
+import { startFaultyProxy, type FaultyProxy } from '../cloudflare/faults.ts';
 import { startD1, type D1Server } from '../cloudflare/server.ts';
 import { createTestDatabase, type TestDatabase } from './support/postgres.ts';
 
 const never = new AbortController().signal;
 
 let d1: D1Server;
+let proxy: FaultyProxy;
 let database: TestDatabase;
 let target: pg.Client;
 let folder: string;
 let open: OpenD1;
 beforeAll(async () => {
   d1 = await startD1();
+  proxy = await startFaultyProxy(d1.env['CLOUDFLARE_API_BASE_URL']!);
   database = await createTestDatabase();
   target = new pg.Client({ connectionString: database.url });
   target.on('error', () => undefined);
@@ -44,6 +47,7 @@ afterAll(async () => {
   open?.close();
   await target.end();
   await database.drop();
+  await proxy.stop();
   await d1.stop();
   rmSync(folder, { recursive: true });
 });
@@ -81,7 +85,8 @@ test('a live D1 database moves to PostgreSQL and back, with every write', async 
     'INSERT INTO plans VALUES (1, 9, 0), (2, 9, 1), (3, 10, 0), (4, 10, 1)',
   );
   const path = join(folder, 'mirror.db');
-  open = openD1(await D1Client.open(d1Address(d1.url, 'SOURCE_URL'), d1Access(d1.env)), path);
+  const env = { ...d1.env, CLOUDFLARE_API_BASE_URL: proxy.baseUrl };
+  open = openD1(await D1Client.open(d1Address(d1.url, 'SOURCE_URL'), d1Access(env)), path);
   const { live } = open;
   await live.ready();
   const endpoints = { sourcePath: path, targetUrl: database.url };
@@ -159,10 +164,28 @@ test('a live D1 database moves to PostgreSQL and back, with every write', async 
   await target.query(`UPDATE plans SET active = 0 WHERE id = 2; INSERT INTO plans VALUES (5, 9, 1);
     UPDATE plans SET user_id = 7 WHERE id = 4; INSERT INTO plans VALUES (6, 10, 1)`);
   const replayer = await ReverseReplayer.open(endpoints, lease('reverse'));
-  while ((await replayer.step()) > 0);
-  expect((await replayer.refused()).quarantined).toBe(0);
+  const catchUpBack = async (): Promise<void> => {
+    while ((await replayer.step()) > 0);
+    expect((await replayer.refused()).quarantined).toBe(0);
+    expect(inD1(all)).toEqual(await inTarget(all.replace('id,', 'id::int,')));
+  };
+  await catchUpBack();
+  // What a batch moved whose reply was lost has moved for the next one.
+  await target.query(`UPDATE users SET name = 'swap' WHERE id = 9; UPDATE users SET name = 'u10' WHERE id = 10;
+    UPDATE users SET name = 'u9' WHERE id = 9`);
+  proxy.meant = (body) => body.includes('INSERT OR ABORT INTO');
+  proxy.next = ['lost-reply'];
+  await catchUpBack();
+  expect(proxy.next).toEqual([]);
+  await target.query('UPDATE users SET balance = 1 WHERE id = 9');
+  await catchUpBack();
+  // As a worker leaves it that dies between a batch and its own rows.
+  const left = new Database(path);
+  left.exec('DELETE FROM users WHERE id = 20; UPDATE _crossfade_mirror SET filled = 0');
+  left.close();
+  await target.query('DELETE FROM users WHERE id = 20');
+  await catchUpBack();
   await replayer.close();
-  expect(inD1(all)).toEqual(await inTarget(all.replace('id,', 'id::int,')));
   const plans = `SELECT id, user_id, active FROM plans ORDER BY id`;
   expect(inD1(plans)).toEqual(
     await inTarget(plans.replace('id, user_id, active', 'id::int, user_id::int, active::int')),

@@ -92,15 +92,20 @@ export class LiveD1 implements Origin {
     for (let filled = false; ; filled = true) {
       await this.refresh();
       if (!this.isStale() && (filled || !this.isUnfollowed())) return;
-      this.filling ??= fillMirror(this.client, this.mirror, onProgress).finally(() => {
-        this.filling = null;
-      });
-      try {
-        await this.filling;
-      } catch (error) {
-        if (!(error instanceof Overtaken)) throw error;
-        await sleep(100);
-      }
+      await this.fill(onProgress);
+    }
+  }
+
+  /** Reads every row, or waits for whoever does so; where another process has overtaken that, the next look tells. */
+  private async fill(onProgress?: (progress: FillProgress) => void): Promise<void> {
+    this.filling ??= fillMirror(this.client, this.mirror, onProgress).finally(() => {
+      this.filling = null;
+    });
+    try {
+      await this.filling;
+    } catch (error) {
+      if (!(error instanceof Overtaken)) throw error;
+      await sleep(100);
     }
   }
 
@@ -117,7 +122,12 @@ export class LiveD1 implements Origin {
   async change<T>(db: Database.Database, work: () => T, rows: boolean): Promise<T> {
     return this.exclusive(async () => {
       for (let attempt = 1; ; attempt++) {
-        const state = await this.feed.sync();
+        let state = await this.feed.sync();
+        // What becomes of rows is decided by those that are there.
+        while (rows && this.isStale()) {
+          await this.fill();
+          state = await this.feed.sync();
+        }
         const { result, recording } = await trial(db, work);
         if (recording.statements.length === 0) return result;
         const name = randomUUID();
@@ -195,7 +205,7 @@ export class LiveD1 implements Origin {
     const instead = randomUUID();
     for (let wait = 50; performance.now() < giveUpAt; wait = Math.min(5_000, 2 * wait)) {
       try {
-        const now = await this.feed.sync();
+        const now = await this.feed.sync(name);
         if (now.batch !== before.batch || now.control !== before.control)
           return linkOf(now.batch)?.name === name || isGone(now, before);
         await this.client.change([
