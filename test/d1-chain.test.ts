@@ -10,7 +10,17 @@ import { D1Client } from '../src/databases/d1/client.ts';
 import { openD1, type OpenD1 } from '../src/databases/d1/open.ts';
 import { removeAll } from '../src/databases/sqlite/clean-up.ts';
 import { openSource } from '../src/databases/sqlite/connection.ts';
-import { createControl, readControl, type Lease } from '../src/databases/sqlite/control.ts';
+import {
+  BATCH_TABLE,
+  CONTROL_TABLE,
+  createControl,
+  hasControl,
+  LEASE_TABLE,
+  LOG_TABLE,
+  readControl,
+  SUSPENDED_TABLE,
+  type Lease,
+} from '../src/databases/sqlite/control.ts';
 import { writeTransaction } from '../src/databases/sqlite/transaction.ts';
 import { changeSource } from '../src/engine/source-control.ts';
 import { startFaultyProxy, type Fault, type FaultyProxy } from '../cloudflare/faults.ts';
@@ -52,7 +62,12 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   proxy.next = [];
-  await writeTransaction(first.db, () => removeAll(first.db));
+  // Past the chain, which would have to stay for some seconds.
+  await d1.exec(
+    ...[CONTROL_TABLE, LEASE_TABLE, LOG_TABLE, SUSPENDED_TABLE, BATCH_TABLE].map(
+      (table) => `DROP TABLE IF EXISTS ${table}`,
+    ),
+  );
   for (const { open, db } of opened.splice(0)) {
     db.close();
     open.close();
@@ -99,6 +114,27 @@ test('a batch that arrives after it was given up changes nothing', async () => {
   release();
   expect(await answer).toContain('crossfade: changed');
   expect(await percent()).toBe(1);
+});
+
+test('a beginning that arrives after everything of ours was removed brings nothing back', async () => {
+  await writeTransaction(first.db, () => removeAll(first.db));
+  const begins = (body: string): boolean => body.includes('CREATE TABLE _crossfade_control');
+  let release!: () => void;
+  let done!: (answer: string) => void;
+  const late = new Promise<void>((resolve) => (release = resolve));
+  const answer = new Promise<string>((resolve) => (done = resolve));
+  const { meant } = proxy;
+  proxy.meant = begins;
+  proxy.next = [{ late, done }];
+  await writeTransaction(first.db, () => createControl(first.db, 'm', 1));
+  proxy.meant = meant;
+  expect(proxy.next).toEqual([]);
+  await writeTransaction(first.db, () => removeAll(first.db));
+  release();
+  expect(await answer).toContain('crossfade: changed');
+  const { open, db } = await owner();
+  await open.live.refresh();
+  expect(hasControl(db)).toBe(false);
 });
 
 test('changes of two processes at the same time are all done, each on the result of the one before', async () => {

@@ -6,10 +6,16 @@
  * D1 has no transaction across calls. What a step reads before it decides is therefore a condition of its batch: the
  * control rows always, the schema and the end of the log where the step looked at them.
  */
-import { BATCH_TABLE, CONTROL_TABLE, LEASE_TABLE, LOG_TABLE } from '../sqlite/control.ts';
+import { BATCH_TABLE, CONTROL_TABLE, LEASE_TABLE, LOG_TABLE, NOW_MS } from '../sqlite/control.ts';
 import { literal } from '../identifiers.ts';
 import { OURS } from '../sqlite/our-triggers.ts';
 import type { Statement } from './client.ts';
+
+/**
+ * The batch that makes the chain has no link before it, and its conditions are true again when everything of ours has been
+ * removed. So its time ends, by D1's clock, this many ms after its sender has looked; and the chain stays that long.
+ */
+const BEGINS_WITHIN_MS = 5_000;
 
 /** Text of the failure of a condition. */
 const CHANGED = 'crossfade: changed';
@@ -35,6 +41,8 @@ export interface OriginState {
   batch: string | null;
   /** Greatest sequence number of the log; null where there is no log. */
   head: bigint | null;
+  /** Unix milliseconds by D1's clock. */
+  now: number;
 }
 
 export const TABLES_SQL =
@@ -63,7 +71,7 @@ export const LEASE_SQL =
   `(SELECT json_group_array(json_array(role, epoch, ordinal, holder)) ` +
   `FROM (SELECT role, epoch, ordinal, holder FROM ${LEASE_TABLE} ORDER BY role))`;
 
-export const BATCH_SQL = `(SELECT json_group_array(json_array(name, "rows")) FROM ${BATCH_TABLE})`;
+export const BATCH_SQL = `(SELECT json_group_array(json_array(name, "rows", since)) FROM ${BATCH_TABLE})`;
 
 export const HEAD_SQL = `(SELECT max(seq) FROM ${LOG_TABLE})`;
 
@@ -77,11 +85,16 @@ export const DIGEST_SQL =
   `(SELECT json_array(count(*), sum(length(name) + ifnull(length(sql), 0)), sum(rowid), max(rowid), ` +
   `sum(rowid * length(name)), sum(ifnull(rootpage, 0))) FROM sqlite_master)`;
 
-/** The statements that prove a batch's conditions. @param read what the step looked at besides the control rows */
+/**
+ * The statements that prove a batch's conditions.
+ * @param read what the step looked at besides the control rows
+ * @param last does the batch remove the chain?
+ */
 export function conditions(
   state: OriginState,
   schema: string,
   read: { schema: boolean; head: boolean },
+  last = false,
 ): Statement[] {
   const same: [string, string | null][] = [
     [TABLES_SQL, state.tables],
@@ -95,18 +108,40 @@ export function conditions(
     text === null ? [] : [{ sql: proveSql(`${sql} = ?1`), params: [text] }],
   );
   if (read.head && state.head !== null) conditions.push({ sql: proveSql(`${HEAD_SQL} = ${state.head}`) });
+  const link = linkOf(state.batch);
+  if (link === null) conditions.push({ sql: proveSql(`${NOW_MS} < ${state.now + BEGINS_WITHIN_MS}`) });
+  else if (last) conditions.push({ sql: proveSql(`${NOW_MS} >= ${link.since + BEGINS_WITHIN_MS}`) });
   return conditions;
 }
 
+/** How long the chain has to stay, ms: 0 where it may be removed, or where there is none. */
+export function staysMs({ batch, now }: OriginState): number {
+  const link = linkOf(batch);
+  return link === null ? 0 : Math.max(0, link.since + BEGINS_WITHIN_MS - now);
+}
+
+/** Has the time ended of a batch that was to make the chain, which `now` has not? */
+export function isTooLate(before: OriginState, now: OriginState): boolean {
+  return before.batch === null && now.now >= before.now + BEGINS_WITHIN_MS;
+}
+
+interface Link {
+  name: string;
+  /** Batches that have changed rows of the application. */
+  rows: number;
+  /** When the chain was made, Unix milliseconds by D1's clock. */
+  since: number;
+}
+
 /** What `BATCH_SQL` tells; null where there is no chain. */
-export function linkOf(batch: string | null): { name: string; rows: number } | null {
-  const [link] = batch === null ? [] : (JSON.parse(batch) as [string, number][]);
-  return link === undefined ? null : { name: link[0], rows: link[1] };
+export function linkOf(batch: string | null): Link | null {
+  const [link] = batch === null ? [] : (JSON.parse(batch) as [string, number, number][]);
+  return link === undefined ? null : { name: link[0], rows: link[1], since: link[2] };
 }
 
 /** Reverse of `linkOf`. */
-export function batchText(name: string, rows: number): string {
-  return JSON.stringify([[name, rows]]);
+export function batchText({ name, rows, since }: Link): string {
+  return JSON.stringify([[name, rows, since]]);
 }
 
 /** Statements that add a batch to the chain; the first of them makes it. @param rows does it change rows of the application? */
@@ -114,7 +149,8 @@ export function chainSql(state: OriginState, name: string, rows: boolean): State
   if (state.batch !== null)
     return [{ sql: `UPDATE ${BATCH_TABLE} SET name = ${literal(name)}, "rows" = "rows" + ${rows ? 1 : 0}` }];
   return [
-    `CREATE TABLE ${BATCH_TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), name TEXT NOT NULL, "rows" INTEGER NOT NULL)`,
-    `INSERT INTO ${BATCH_TABLE} VALUES (1, ${literal(name)}, ${rows ? 1 : 0})`,
+    `CREATE TABLE ${BATCH_TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), name TEXT NOT NULL, "rows" INTEGER NOT NULL, ` +
+      `since INTEGER NOT NULL)`,
+    `INSERT INTO ${BATCH_TABLE} VALUES (1, ${literal(name)}, ${rows ? 1 : 0}, ${NOW_MS})`,
   ].map((sql) => ({ sql }));
 }

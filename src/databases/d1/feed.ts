@@ -2,7 +2,14 @@
 import { quoted } from '../identifiers.ts';
 import type { KeyValue } from '../key.ts';
 import { RowStatement } from '../sqlite/bind.ts';
-import { BATCH_TABLE, CONTROL_TABLE, LEASE_TABLE, LOG_TABLE, SUSPENDED_TABLE } from '../sqlite/control.ts';
+import {
+  BATCH_TABLE,
+  CONTROL_TABLE,
+  LEASE_TABLE,
+  LOG_TABLE,
+  NOW_MS,
+  SUSPENDED_TABLE,
+} from '../sqlite/control.ts';
 import { NUMBERING_TABLE } from '../sqlite/numbering.ts';
 import { readSchema, type SourceTable } from '../sqlite/schema.ts';
 import { Backlog, type Change, type LogPart } from './backlog.ts';
@@ -163,11 +170,25 @@ export class Feed {
         `${asked(LOG_TABLE, `(SELECT json_group_array(t) FROM (SELECT DISTINCT t FROM ${LOG_TABLE} WHERE seq > ${position}))`)} AS changed, ` +
         `${asked(SUSPENDED_TABLE, `(SELECT json_group_array(json_array(name, sql)) FROM ${SUSPENDED_TABLE})`)} AS suspended, ` +
         `${asked(NUMBERING_TABLE, `(SELECT json_group_array(json_array(rowid)) FROM ${NUMBERING_TABLE})`)} AS numbering, ` +
-        `${this.mirror.has('sqlite_sequence') ? '(SELECT json_group_array(json_array(name, seq)) FROM sqlite_sequence)' : 'NULL'} AS sequences`,
+        `${this.mirror.has('sqlite_sequence') ? '(SELECT json_group_array(json_array(name, seq)) FROM sqlite_sequence)' : 'NULL'} AS sequences, ` +
+        `${NOW_MS} AS now`,
     ];
     const [answer] = await this.client.read(statements);
-    const [all, digest, control, lease, batch, head, token, first, changed, suspended, numbering, sequences] =
-      answer!.rows[0] as (string | null)[];
+    const [
+      all,
+      digest,
+      control,
+      lease,
+      batch,
+      head,
+      token,
+      first,
+      changed,
+      suspended,
+      numbering,
+      sequences,
+      now,
+    ] = answer!.rows[0] as (string | null)[];
     return {
       state: {
         tables: all!,
@@ -175,6 +196,7 @@ export class Feed {
         lease,
         batch,
         head: head === null ? null : BigInt(head!),
+        now: Number(now),
       } as OriginState,
       digest: digest!,
       token: token!,

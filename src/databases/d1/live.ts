@@ -8,7 +8,16 @@ import { BATCH_TABLE, LOG_TABLE } from '../sqlite/control.ts';
 import type { AuditDifference, Origin, StagedTable } from '../sqlite/origin.ts';
 import { retryBusy } from '../sqlite/transaction.ts';
 import { auditMirror } from './audit.ts';
-import { batchText, chainSql, conditions, isConflict, linkOf, type OriginState } from './chain.ts';
+import {
+  batchText,
+  chainSql,
+  conditions,
+  isConflict,
+  isTooLate,
+  linkOf,
+  staysMs,
+  type OriginState,
+} from './chain.ts';
 import { BULK_REQUESTS_PER_WINDOW, REQUESTS_PER_WINDOW, WINDOW_MS } from './budget.ts';
 import { D1Error, UnknownOutcome, type D1Client, type Statement } from './client.ts';
 import { Feed } from './feed.ts';
@@ -181,8 +190,9 @@ export class LiveD1 implements Origin {
     rows: boolean,
   ): Promise<boolean> {
     const last = statements.some(({ sql }) => sql.includes(`DROP TABLE IF EXISTS ${BATCH_TABLE}`));
+    if (last) await sleep(staysMs(state));
     const batch: Statement[] = [
-      ...conditions(state, this.mirror.state().schema, read),
+      ...conditions(state, this.mirror.state().schema, read, last),
       ...statements,
       ...(last ? [] : chainSql(state, name, rows)),
     ];
@@ -208,6 +218,7 @@ export class LiveD1 implements Origin {
         const now = await this.feed.sync(name);
         if (now.batch !== before.batch || now.control !== before.control)
           return linkOf(now.batch)?.name === name || isGone(now, before);
+        if (isTooLate(before, now)) return false;
         await this.client.change([
           ...conditions(before, '', { schema: false, head: false }),
           ...chainSql(before, instead, false),
@@ -235,14 +246,15 @@ export class LiveD1 implements Origin {
     state: OriginState,
     name: string,
   ): Promise<void> {
-    const rows = linkOf(state.batch)?.rows ?? 0;
+    // Rows are changed by the way back alone, for which the chain is there.
+    const { rows, since } = linkOf(state.batch)!;
     await retryBusy(db, () =>
       db
         .transaction(() => {
           // Another process may have seen the new batch already, and wait for the rows to be read again.
           if (this.mirror.state().batch !== state.batch) return;
           work();
-          noteBatch(db, batchText(name, rows + 1));
+          noteBatch(db, batchText({ name, rows: rows + 1, since }));
         })
         .immediate(),
     );
