@@ -279,6 +279,18 @@ describe('the rollback', () => {
     await expect(pair.admin.query('UPDATE items SET n = 1')).rejects.toMatchObject({ code: 'CF001' });
   });
 
+  it('reaches a router that has slept until the tables of the target were dropped', async () => {
+    const [reading, writing] = [pair.router(), pair.router()];
+    for (const db of [reading, writing]) expect(await db.query('SELECT n FROM items')).toEqual([{ n: 1 }]);
+    const read = reading.query('SELECT nothing FROM items');
+    await expect(read).rejects.toMatchObject({ code: '42703' });
+    await pair.targetControl(`state = 'moved', epoch = 3`);
+    openAgainDurably(pair.source, 'test', 3);
+    await pair.admin.query('DROP TABLE items; DROP SCHEMA crossfade CASCADE');
+    expect(await writing.write('UPDATE items SET n = 60')).toMatchObject({ changes: 1 });
+    expect(await reading.query('SELECT n FROM items')).toEqual([{ n: 60 }]);
+  });
+
   it('opens the source once, and only for the epoch that follows', () => {
     expect(openAgainDurably(pair.source, 'test', 4)).toBe(false);
     expect(openAgainDurably(pair.source, 'test', 2)).toBe(false);

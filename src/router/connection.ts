@@ -130,6 +130,7 @@ export class DatabaseConnection {
       shadowReads,
       readTimeoutMs,
       retryMs: READ_RETRY_MS,
+      sharedRoute: false,
     });
     this.#writes = new Writes({
       ...shared,

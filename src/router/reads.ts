@@ -6,7 +6,7 @@ import { CrossfadeError } from '../errors.ts';
 import { reasonOf, shortened, type Alerts } from './alerts.ts';
 import { targetUnknown } from './not-primary.ts';
 import type { NeededPosition } from './own-writes.ts';
-import type { Route } from './route.ts';
+import { hasOpened, type Route } from './route.ts';
 import type { ShadowReads } from './shadow.ts';
 import type { Statistics } from './statistics.ts';
 import type { Switchboard } from './switchboard.ts';
@@ -47,6 +47,11 @@ interface ReadParts {
   fenceTimeoutMs: number;
   /** Pause before a read is tried again while neither database is found to be the primary. */
   retryMs: number;
+  /**
+   * Whether others may have given the route, so that the user's last write may have been on another primary since: the
+   * first read of a target that can hand its role back then asks whether it still has it.
+   */
+  sharedRoute: boolean;
   /** The route of the first attempt. */
   route: () => Promise<Route> | Route;
 }
@@ -57,6 +62,8 @@ const POSITION_AGE_MS = 5;
 export class Reads {
   /** Reads kept on the source because the target did not have their key's writes yet. */
   heldBack = 0;
+  /** The target has been found to be the primary since these reads began. */
+  #confirmed = false;
   readonly #parts: ReadParts;
 
   constructor(parts: ReadParts) {
@@ -76,8 +83,7 @@ export class Reads {
       const known = this.#parts.route();
       const route = known instanceof Promise ? await known : known;
       if (route.primary === 'target') {
-        const check = route.mayMoveBack && options.primary === true;
-        const rows = await this.#onPrimaryTarget<T>(sql, params, check);
+        const rows = await this.#onPrimaryTarget<T>(sql, params, route, options.primary === true);
         if (rows !== undefined) return rows;
         continue;
       }
@@ -118,22 +124,37 @@ export class Reads {
     }
   }
 
-  /** @param check afterwards whether the target is primary still; undefined where it is not */
-  async #onPrimaryTarget<T>(sql: Sql, params: readonly Value[], check: boolean): Promise<T[] | undefined> {
-    const { target, statistics } = this.#parts;
+  /** @param strict whether the rows are to be those of the primary, whatever the route rests on; undefined where the target is it no longer */
+  async #onPrimaryTarget<T>(
+    sql: Sql,
+    params: readonly Value[],
+    { mayMoveBack }: Route,
+    strict: boolean,
+  ): Promise<T[] | undefined> {
+    const { target, statistics, sharedRoute } = this.#parts;
     if (target === undefined) throw this.#noPrimary();
     const started = performance.now();
     let rows: T[];
     try {
       rows = await target.adapter.query<T>(sql, params);
     } catch (error) {
+      // After the way back its tables may be gone.
+      if (mayMoveBack && error instanceof pg.DatabaseError && !(await this.#stillPrimary(target)))
+        return undefined;
       statistics.failed('target', 'read');
       throw error;
     }
     statistics.done('target', 'read', performance.now() - started);
-    if (!check) return rows;
+    const check = mayMoveBack && (strict || (sharedRoute && !this.#confirmed));
+    return !check || (await this.#stillPrimary(target)) ? rows : undefined;
+  }
+
+  /** Asked after this call. A target that does not answer was the last that was known to be primary. */
+  async #stillPrimary(target: Target): Promise<boolean> {
     const view = await target.lookAnew();
-    return view.control === 'present' && view.row.state === 'moved' ? undefined : rows;
+    if (view.control === 'unreachable') return true;
+    this.#confirmed = view.control === 'present' && hasOpened(view.row);
+    return this.#confirmed;
   }
 
   /** A read while the source is primary; undefined where the source is to answer it. */

@@ -54,11 +54,11 @@ const AT_REST = {
 export function decide(source: SourceView, target: TargetView): Route {
   const situation = `source ${describe(source)}, target ${describe(target)}`;
   const row = target.control === 'present' ? target.row : undefined;
-  const targetHasOpened = row?.state === 'open' || row?.state === 'fencing';
+  const targetHasOpened = row !== undefined && hasOpened(row);
 
   if (source.control !== 'present') {
     const sourceVersion = source.control === 'absent' ? source.version : null;
-    if (row !== undefined && targetHasOpened) {
+    if (targetHasOpened) {
       return { ...onTarget(row), sourceVersion, situation };
     }
     // Without a control table there is no migration yet, or none any more. Without its row nobody may write.
@@ -68,7 +68,7 @@ export function decide(source: SourceView, target: TargetView): Route {
   const own = source.row;
   if (own.state !== 'moved') {
     // Nothing but its moved row opens the target: this file was put back to a time before that.
-    if (row !== undefined && targetHasOpened && row.migration === own.migration && row.epoch > own.epoch) {
+    if (targetHasOpened && row.migration === own.migration && row.epoch > own.epoch) {
       return { ...onTarget(row), situation };
     }
     // An unreachable target keeps its share: those reads fall back, and are counted, until it answers again.
@@ -101,6 +101,11 @@ export function decide(source: SourceView, target: TargetView): Route {
     route.rollForward = { open: 'target', epoch: own.epoch, token: source.openToken };
   }
   return route;
+}
+
+/** The target is primary, also while a way back has fenced it and not passed its commit point. */
+export function hasOpened({ state }: TargetRow): boolean {
+  return state === 'open' || state === 'fencing';
 }
 
 function onTarget(row: TargetRow): Omit<Route, 'situation'> {

@@ -12,6 +12,9 @@ import type { Statistics } from './statistics.ts';
 import type { Switchboard } from './switchboard.ts';
 import type { Target } from './target.ts';
 
+/** https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const UNDEFINED_TABLE = '42P01';
+
 export interface WriteOptions {
   /** Whose write this is: reads with the same key see it, wherever they go. */
   key?: ReaderKey;
@@ -80,7 +83,7 @@ export class Writes {
           statistics.done(route.primary, 'write', performance.now() - started);
           return result;
         } catch (error) {
-          if (!(await this.#mayRunAgain(error, route.primary, waited))) {
+          if (!(await this.#mayRunAgain(error, route, waited))) {
             this.#failed(error, route.primary, performance.now() - started);
             throw error;
           }
@@ -101,13 +104,17 @@ export class Writes {
   }
 
   /** True where the write was certainly not applied and another database may take it. */
-  async #mayRunAgain(error: unknown, side: Side, waited: boolean): Promise<boolean> {
+  async #mayRunAgain(error: unknown, route: Route, waited: boolean): Promise<boolean> {
     if (typeof error !== 'object' || error === null) return false;
     if (isFenceRefusal(error)) return true;
     const { target } = this.#parts;
-    if (side === 'source' || target === undefined) return false;
+    if (route.primary === 'source' || target === undefined) return false;
     // All who waited for the switch come at once: nothing was sent where the pool had no connection left for them.
     if (waited && driverCode(error) === 'TargetUnreachable') return true;
+    // After a way back the tables may be gone, and our schema with them.
+    if (route.mayMoveBack && driverCode(error) === UNDEFINED_TABLE) {
+      return (await target.lookAnew()).control === 'absent';
+    }
     if (driverCode(error) !== '40001') return false;
     // Above READ COMMITTED a fence shows as a serialization failure, raised in its trigger even if it has been lifted
     // since; any other is the application's.

@@ -147,6 +147,7 @@ export class DatabaseConnection {
       shadowReads,
       readTimeoutMs,
       retryMs: fencePollMs,
+      sharedRoute: true,
     });
     this.#writes = new Writes({ ...shared, acknowledgements, assertOpen: () => this.#assertOpen() });
   }
