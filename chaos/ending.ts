@@ -12,11 +12,11 @@ import type { World } from './world.ts';
 
 const POLL_MS = 50;
 
-/** Faults that the plan, which is not tried again, does not outlast; by the error that it ends with. */
-const CUTS: Record<string, readonly FaultKind[]> = {
-  TargetUnreachable: ['crash-postgres', 'hang-postgres', 'cut-connections', 'cut-at-commit'],
-  SourceBusy: ['d1-rate-limit', 'd1-error', 'd1-stall', 'd1-lost-reply', 'd1-late'],
-};
+/** A compensation is repeated for as long as something stands in its way; nothing that is injected does for longer. */
+const LONGEST_ROLLBACK_MS = 300_000;
+
+/** Faults that the plan, which is not tried again where the target does not answer, does not outlast. */
+const CUTS: readonly FaultKind[] = ['crash-postgres', 'hang-postgres', 'cut-connections', 'cut-at-commit'];
 
 export interface Ending {
   outcome: string;
@@ -87,10 +87,10 @@ export async function endingOf(
   if (report?.outcome === 'failed' && failure.startsWith('Aborted')) {
     return { outcome: 'aborted', primary: 'source', ...rest };
   }
-  // The plan is not tried again: nothing was begun, and whoever has started it is still looking.
+  // Nothing was begun, and whoever has started it is still looking.
   const planned = report?.phases.some(({ phase }) => phase !== 'plan') ?? true;
-  const cuts = CUTS[failure.split(':')[0]!] ?? [];
-  if (!planned && cuts.some((kind) => injected.kinds.includes(kind))) {
+  const cut = failure.startsWith('TargetUnreachable') && CUTS.some((kind) => injected.kinds.includes(kind));
+  if (!planned && cut) {
     return { outcome: 'failed', primary: 'source', ...rest };
   }
   return {
@@ -128,7 +128,9 @@ function pausesOf(...switches: (CutoverReport | undefined)[]): number[] {
 async function afterTerminate(world: World, injected: Injected): Promise<Ending> {
   const id = `${world.workflowId}-rollback`;
   await world.start('rollbackMigration', id, { targetAfterRollback: world.options.targetAfterRollback });
+  const giveUpAt = performance.now() + LONGEST_ROLLBACK_MS;
   for (;;) {
+    if (performance.now() > giveUpAt) throw new Error('rollbackMigration does not end');
     const state = await stateOf(world, id);
     if (state !== 'RUNNING') {
       const { report, failure } = await resultOf(world, id);

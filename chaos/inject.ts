@@ -11,7 +11,7 @@ import type { World } from './world.ts';
 /** A seam that has not been met by then may not come at all: the run ends without it. */
 const SEAM_WAIT_MS = 5_000;
 
-/** Resolves when the fault is over, not when its consequences are. */
+/** Resolves when the fault is over, or waits for what it is for; not when its consequences are over. */
 export async function inject(world: World, fault: Fault, random: Random): Promise<void> {
   const { servers } = world.options;
   switch (fault.kind) {

@@ -103,9 +103,12 @@ export async function runOnce({
     result.violations.push(...ending.violations);
     await sleep(AFTERWARDS_MS);
     await world.stopApplications();
-    const history = readHistory(world.journals);
+    // What is under way may still change the source.
+    await world.source.settled();
+    const history = readHistory(world.journals.flat());
     result.operations = tally(history);
     result.violations.push(
+      ...violations('traffic', idleOf(world.journals)),
       ...violations('reads', history.stale),
       ...checkPrimary(history),
       ...check(history, await foundIn(ending.primary, world), before),
@@ -125,6 +128,13 @@ export async function runOnce({
   const lines = [...timeline.lines, ...result.violations.map(violationText)];
   writeFileSync(join(folder, 'timeline.txt'), `${lines.join('\n')}\n`);
   return result;
+}
+
+/** Applications of which nothing was acknowledged. */
+function idleOf(journals: string[][]): string[] {
+  return journals.flatMap((own, i) =>
+    tally(readHistory(own)).acknowledged === 0 ? [`application ${i}: no write was acknowledged`] : [],
+  );
 }
 
 function foundIn(end: End, world: World): Promise<Found> {

@@ -106,7 +106,8 @@ export const SEAMS: Record<string, Seam> = {
   'clean-source': {
     what: 'our objects are about to leave the source',
     database: 'source',
-    statement: /DROP TRIGGER IF EXISTS "_crossfade_/,
+    // The fence drops triggers as well, and never a table.
+    statement: /DROP TABLE IF EXISTS _crossfade_/,
     moment: 'before',
   },
   'drop-target': {

@@ -39,7 +39,8 @@ export interface Armed {
 
 export class World {
   readonly source: RunSource;
-  readonly journals: string[] = [];
+  /** Files of each application, one for each of its lives. */
+  readonly journals: string[][] = [];
   readonly options: WorldOptions;
   readonly target: Urls;
   readonly taskQueue: string;
@@ -224,7 +225,7 @@ export class World {
     for (let life = 0; !this.#ending; life++) {
       const lanes = ++this.#starts * LANES;
       const journal = join(this.options.folder, `journal-${i}-${life}.jsonl`);
-      this.journals.push(journal);
+      (this.journals[i] ??= []).push(journal);
       const process = new Process({
         module: new URL(`chaos/application/${name}-process.js`, this.options.build),
         args: [

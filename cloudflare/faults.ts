@@ -23,11 +23,23 @@ export interface FaultyProxy {
   meant: (body: string) => boolean;
   /** Requests that arrived. */
   seen: number;
+  /** Resolves when everything that has arrived by now is done, also what is late. */
+  idle(): Promise<void>;
   stop(): Promise<void>;
 }
 
 export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
-  const proxy: FaultyProxy = { baseUrl: '', next: [], meant: () => true, seen: 0, stop: async () => {} };
+  const underWay = new Set<Promise<void>>();
+  const proxy: FaultyProxy = {
+    baseUrl: '',
+    next: [],
+    meant: () => true,
+    seen: 0,
+    idle: async () => {
+      await Promise.all(underWay);
+    },
+    stop: async () => {},
+  };
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     proxy.seen++;
     const chunks: Buffer[] = [];
@@ -68,7 +80,10 @@ export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
     response.end(body);
   };
   const server = createServer((request, response) => {
-    answer(request, response).catch((error: unknown) => response.destroy(error as Error));
+    const work = answer(request, response)
+      .catch((error: unknown) => void response.destroy(error as Error))
+      .finally(() => underWay.delete(work));
+    underWay.add(work);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   proxy.baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/client/v4`;

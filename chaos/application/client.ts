@@ -1,4 +1,4 @@
-/** What both kinds of application processes do: read their arguments, run their lanes, and end when they are told. */
+/** What every application process does: reads its arguments, runs its lanes, and ends when it is told. */
 import { parseArgs } from 'node:util';
 import { onParentGone } from '../../src/parent.js';
 import { Journal } from './journal.ts';

@@ -8,6 +8,8 @@ export type Check =
   | 'sums'
   /** Rows that nobody changes have changed. */
   | 'untouched rows'
+  /** An application has written nothing, so that the run shows nothing. */
+  | 'traffic'
   /** A read did not see what had been written under its key before. */
   | 'reads'
   /** A database took a write that was not the primary. */

@@ -27,6 +27,9 @@ const ROUTERS = ['router-one', 'router-two'];
 const { values } = parseArgs({
   options: { folder: { type: 'string' }, ballast: { type: 'string' }, target: { type: 'string' } },
 });
+// miniflare ends workerd with this process, whatever ends it but SIGKILL.
+onParentGone(() => process.exit(0));
+
 const [router, foreign] = await Promise.all(
   ['router', 'foreign'].map((name) =>
     bundleWorker({ file: fileURLToPath(new URL(`../application/${name}-worker.js`, import.meta.url)) }),
@@ -40,16 +43,6 @@ const server = await startD1(
   ],
   values.folder,
 );
-
-let stopping = false;
-const stop = async (): Promise<void> => {
-  if (stopping) return;
-  stopping = true;
-  await server.stop();
-  process.exit(0);
-};
-process.on('SIGTERM', () => void stop());
-onParentGone(() => void stop());
 
 await server.exec(...databaseSql(Number(values.ballast)));
 const ready: Ready = {

@@ -50,6 +50,7 @@ export const d1: SourceKind = {
         }
         api.arm(fault);
       },
+      settled: () => proxy.idle(),
       stop: async () => {
         await proxy.stop();
         await server.stop(GRACE_MS);

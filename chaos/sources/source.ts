@@ -13,8 +13,10 @@ export interface RunSource {
   applicationEnv: NodeJS.ProcessEnv;
   /** Runs statements as one transaction, as a program that knows nothing of the migration. @throws what the database says */
   write(statements: string[]): Promise<void>;
-  /** Does what only this kind of source can suffer; resolves when it is over. */
+  /** Does what only this kind of source can suffer; resolves when it is over, or waits for its requests. */
   inject(fault: SourceFault): Promise<void>;
+  /** Resolves when everything that has been sent by now is done. */
+  settled(): Promise<void>;
   stop(): Promise<void>;
 }
 

@@ -28,6 +28,7 @@ export const sqlite: SourceKind = {
       inject: async (fault) => {
         if (fault.kind === 'lock-source') await lock(file, fault.ms);
       },
+      settled: async () => undefined,
       stop: async () => undefined,
     };
   },
