@@ -10,20 +10,26 @@ export interface ApplicationInput {
   writesPerSecond: number;
 }
 
-/** Of the writes that were answered since the last report. */
+/** Since the last report. */
 export interface TrafficReport {
+  /** Answered. */
   writes: number;
   /** What failed, by message. */
   failures: string[];
-  /** Of the slowest, from the moment when it was due, ms. */
+  /** Of the slowest, answered or still waiting, from the moment when it was due, ms. */
   longestMs: number;
 }
 
 export class Application {
   readonly #child: ChildProcess;
+  readonly #ended: Promise<never>;
 
   private constructor(child: ChildProcess) {
     this.#child = child;
+    this.#ended = once(child, 'exit').then(([code]) => {
+      throw new Error(`the application ended with ${code}`);
+    });
+    this.#ended.catch(() => undefined);
   }
 
   static async start(input: ApplicationInput): Promise<Application> {
@@ -39,13 +45,9 @@ export class Application {
 
   /** @throws Error where it has ended */
   async report(): Promise<TrafficReport> {
-    const ended = once(this.#child, 'exit').then(([code]) => {
-      throw new Error(`the application ended with ${code}`);
-    });
-    ended.catch(() => undefined);
     const answer = once(this.#child, 'message').then(([message]) => message as TrafficReport);
     this.#child.send('report');
-    return Promise.race([answer, ended]);
+    return Promise.race([answer, this.#ended]);
   }
 
   async stop(): Promise<void> {

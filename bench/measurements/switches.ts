@@ -56,6 +56,7 @@ export const switches: Measurement = {
               `switches ${i + 1}/${bench.options.switches}: ${cutovers.engine.at(-1)} ms, back ${back.engine.at(-1)} ms`,
             );
           }
+          await take();
         } finally {
           await remove();
         }
