@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import pg from 'pg';
+import { processRuns } from '../src/embedded/processes.ts';
 import { compile, type Compiled } from './support/compiled.ts';
-import { eventually, lives } from './support/eventually.ts';
+import { eventually } from './support/eventually.ts';
 import { createTestDatabase, type TestDatabase } from './support/postgres.ts';
 
 /** A real process runs the real command against a dev server of its own. */
@@ -59,7 +60,7 @@ afterEach(async () => {
     await run.ended;
   }
   const pid = await serverPid();
-  if (pid !== undefined) await eventually('the server is gone', () => !lives(pid));
+  if (pid !== undefined) await eventually('the server is gone', async () => !(await processRuns(pid)));
   await database.drop();
   await rm(folder, { recursive: true, force: true });
 });
@@ -151,7 +152,7 @@ describe('crossfade run', () => {
     expect(await targetCount('SELECT count(*) AS n FROM orders')).toBe(ROWS);
     const chosen = `SELECT count(*) AS n FROM information_schema.columns WHERE column_name = 'note' AND data_type = 'character varying'`;
     expect(await targetCount(chosen)).toBe(1);
-    expect(lives((await serverPid())!)).toBe(false);
+    expect(await processRuns((await serverPid())!)).toBe(false);
 
     const again = crossfade(...args);
     expect(await again.ended).toBe(2);
@@ -164,7 +165,7 @@ describe('crossfade run', () => {
     run.process.kill('SIGINT');
     expect(await run.ended).toBe(130);
     expect(run.err).toContain('The same command resumes it');
-    expect(lives((await serverPid())!)).toBe(false);
+    expect(await processRuns((await serverPid())!)).toBe(false);
     expect(sourceObjects()).not.toEqual([]);
 
     const rollback = crossfade('rollback', ...both(), '--plain');

@@ -83,7 +83,9 @@ test('a table takes no more requests than its bytes demand, however many are und
   // 400 bytes of text and 4 of the number in a row, in a table whose first request does not know them yet.
   const pages = Math.ceil((40_000 * 404) / PAGE_BYTES);
   try {
-    expect(await requests(1)).toBeLessThanOrEqual(pages + 2);
+    const one = await requests(1);
+    expect(one).toBeGreaterThanOrEqual(pages);
+    expect(one).toBeLessThanOrEqual(pages + 2);
     // Each part ends with a page that is not full.
     expect(await requests(4)).toBeLessThanOrEqual(pages + 2 + 4);
   } finally {

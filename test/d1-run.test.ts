@@ -140,6 +140,7 @@ test('moves to PostgreSQL without losing a write, while its API fails and its wo
     const handle = await stage.migration.start({ soakMs: 100 });
     await inPhase(handle, 'copy');
     await stage.migration.killWorker();
+    await stage.migration.serveMetrics();
     stage.startWorker();
     const report = await handle.result();
     await stage.endTraffic();

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DemoReport } from '../demo/report.ts';
-import { CommandRun, DIST, type Ended } from './support/command.ts';
+import { CommandRun, type Ended } from './support/command.ts';
 
 const SMALL = ['--users', '500', '--ops', '200', '--stage-wait', '1s', '--soak', '1s', '--plain'];
 
@@ -55,9 +55,9 @@ describe('npm run demo', () => {
       (text) => {
         if (killed || !text.includes('shift reads')) return;
         killed = true;
-        const line = execFileSync('ps', ['-eo', 'pid,ppid,args'], { encoding: 'utf8' })
+        const line = execFileSync('ps', ['axeww', '-o', 'pid,args'], { encoding: 'utf8', maxBuffer: 1 << 26 })
           .split('\n')
-          .find((one) => one.includes('worker-process.js') && one.includes(join(DIST, 'demo')));
+          .find((one) => one.includes('worker-process.js') && one.includes(directory));
         process.kill(Number(line?.trim().split(/\s+/)[0]), 'SIGKILL');
       },
     );

@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import pg from 'pg';
 import { startPostgres, type PostgresOptions, type PostgresServer } from '../src/embedded/postgres.ts';
+import { processRuns } from '../src/embedded/processes.ts';
 import { compile } from './support/compiled.ts';
-import { eventually, lives } from './support/eventually.ts';
+import { eventually } from './support/eventually.ts';
 
 let folder: string;
 let env: NodeJS.ProcessEnv;
@@ -65,7 +66,7 @@ describe('startPostgres', () => {
     const first = await start();
     await query(first.url, 'CREATE TABLE kept AS SELECT 42 AS n');
     await first.stop();
-    expect(lives(first.pid!)).toBe(false);
+    expect(await processRuns(first.pid!)).toBe(false);
     const second = await start();
     expect(second.url).toBe(first.url);
     expect(await query(second.url, 'SELECT n FROM kept')).toEqual([42]);
@@ -134,7 +135,7 @@ describe('startPostgres', () => {
       await eventually('the run is up', () => out.includes('\n'));
       run.kill('SIGKILL');
       await once(run, 'exit');
-      await eventually('PostgreSQL is gone', () => !lives(Number(out)));
+      await eventually('PostgreSQL is gone', async () => !(await processRuns(Number(out))));
       const server = await start();
       expect(server.owned).toBe(true);
       expect(await query(server.url, 'SELECT n FROM kept')).toEqual([42]);

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { supervise, systemEnvironment } from '../src/embedded/supervise.ts';
+import { processRuns } from '../src/embedded/processes.ts';
 import { compile, type Compiled } from './support/compiled.ts';
-import { eventually, lives } from './support/eventually.ts';
+import { eventually } from './support/eventually.ts';
 
 const FOREVER = 'setInterval(() => undefined, 1000);';
 
@@ -21,10 +22,10 @@ describe('supervise', () => {
       stopSignal: 'SIGINT',
     });
     await eventually('the server is up', () => child.tail.includes('up'));
-    expect(lives(child.pid)).toBe(true);
+    expect(await processRuns(child.pid)).toBe(true);
     await child.stop();
     expect(await child.exited).toEqual({ code: 7, signal: null });
-    expect(lives(child.pid)).toBe(false);
+    expect(await processRuns(child.pid)).toBe(false);
     await child.stop();
   });
 
@@ -37,7 +38,7 @@ describe('supervise', () => {
     await eventually('the server is up', () => child.tail.includes('up'));
     await child.stop();
     expect(await child.exited).toEqual({ code: null, signal: 'SIGKILL' });
-    expect(lives(child.pid)).toBe(false);
+    expect(await processRuns(child.pid)).toBe(false);
   });
 
   it('rejects where the program is missing', async () => {
@@ -63,7 +64,7 @@ describe('supervise', () => {
     await eventually('the server is up', () => child.tail.length > 0);
     process.kill(Number(child.tail[0]), 'SIGKILL');
     await child.exited;
-    await eventually('the process is gone', () => !lives(child.pid));
+    await eventually('the process is gone', async () => !(await processRuns(child.pid)));
   });
 
   it('gives a server no secrets', () => {
@@ -109,8 +110,8 @@ describe('a supervised process whose parent is gone', () => {
       pid = Number(await readFile(pidFile, 'utf8').catch(() => '0'));
       return pid !== 0;
     });
-    expect(lives(pid)).toBe(true);
+    expect(await processRuns(pid)).toBe(true);
     parent.kill(signal);
-    await eventually('the server is gone', () => !lives(pid), 10_000);
+    await eventually('the server is gone', async () => !(await processRuns(pid)), 10_000);
   });
 });

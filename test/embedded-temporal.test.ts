@@ -7,8 +7,9 @@ import { pathToFileURL } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { runningTemporal, startTemporal, type TemporalServer } from '../src/embedded/temporal.ts';
 import { temporalProgram } from '../src/embedded/temporal-program.ts';
+import { processRuns } from '../src/embedded/processes.ts';
 import { compile } from './support/compiled.ts';
-import { eventually, lives } from './support/eventually.ts';
+import { eventually } from './support/eventually.ts';
 
 const quiet = (): void => undefined;
 
@@ -55,9 +56,9 @@ describe('startTemporal', () => {
     expect(server.address).toMatch(/^127\.0\.0\.1:\d+$/);
     expect((await fetch(server.uiUrl!)).status).toBe(200);
     const pid = await pidOf(stateFile);
-    expect(lives(pid)).toBe(true);
+    expect(await processRuns(pid)).toBe(true);
     await server.stop();
-    expect(lives(pid)).toBe(false);
+    expect(await processRuns(pid)).toBe(false);
     await expect(fetch(server.uiUrl!)).rejects.toThrow();
   });
 
@@ -130,7 +131,7 @@ describe('startTemporal', () => {
       await once(run, 'exit');
       const server = await start({ stateFile });
       expect(server.owned).toBe(true);
-      expect(lives(before)).toBe(false);
+      expect(await processRuns(before)).toBe(false);
     } finally {
       await compiled.remove();
     }

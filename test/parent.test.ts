@@ -4,7 +4,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { eventually, lives } from './support/eventually.ts';
+import { processRuns } from '../src/embedded/processes.ts';
+import { eventually } from './support/eventually.ts';
 
 const PARENT = pathToFileURL(join(import.meta.dirname, '../src/parent.js')).href;
 
@@ -46,11 +47,11 @@ async function orphan(then: string): Promise<number> {
 
 it('hear of it when they listen in time', async () => {
   const pid = await orphan(`child.once('message', () => process.kill(process.pid, 'SIGKILL'));`);
-  await eventually('the child is gone', () => !lives(pid));
+  await eventually('the child is gone', async () => !(await processRuns(pid)));
 });
 
 it('hear of it when they listen only after it', async () => {
   const pid = await orphan(`process.kill(child.pid, 'SIGSTOP'); process.kill(process.pid, 'SIGKILL');`);
   process.kill(pid, 'SIGCONT');
-  await eventually('the child is gone', () => !lives(pid));
+  await eventually('the child is gone', async () => !(await processRuns(pid)));
 });

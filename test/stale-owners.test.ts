@@ -262,7 +262,7 @@ describe('a clean-up that wakes up late', () => {
     await target.query(`BEGIN; UPDATE crossfade.control SET migration = 'the next', state = 'open'`);
     const leaving = leaveTarget(migration.endpoints, migration.name, 'drop');
     const watcher = await connectTarget(migration.endpoints.targetUrl, { applicationName: 'watcher' });
-    const waiting = `SELECT 1 FROM pg_stat_activity WHERE application_name = 'crossfade clean-up' AND wait_event_type = 'Lock'`;
+    const waiting = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'crossfade clean-up' AND wait_event_type = 'Lock'`;
     while ((await watcher.query(waiting)).rowCount === 0);
     await watcher.end();
     await target.query('COMMIT');

@@ -18,6 +18,12 @@ const { values } = parseArgs({
   options: { folder: { type: 'string' }, rows: { type: 'string' }, target: { type: 'string' } },
 });
 
+// miniflare ends workerd with this process, whatever ends it but SIGKILL.
+onParentGone(() => process.exit(0));
+process.on('message', (message: FromConductor) => {
+  if (message.type === 'stop') process.exit(0);
+});
+
 const worker = fileURLToPath(
   new URL(`../application/worker${extname(import.meta.filename)}`, import.meta.url),
 );
@@ -26,23 +32,6 @@ const server = await startD1(
   WORKERS.map((name) => ({ name, script: code, bindings: { TARGET: values.target ?? '' } })),
   values.folder,
 );
-
-let stopping: Promise<void> | undefined;
-function stop(): void {
-  stopping ??= server.stop().then(
-    () => process.exit(0),
-    (error: unknown) => {
-      console.error(error);
-      process.exit(1);
-    },
-  );
-}
-
-process.on('message', (message: FromConductor) => {
-  if (message.type === 'stop') stop();
-});
-onParentGone(stop);
-process.on('SIGTERM', stop);
 
 for (const batch of batchesOf(values.rows ?? '')) await server.exec(...batch);
 const ready: FromD1 = {

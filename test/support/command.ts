@@ -52,14 +52,11 @@ export class CommandRun {
     this.#child?.kill(signal);
   }
 
-  /**
-   * Processes in whose command line or environment the directory or one of these marks is: workerd names nothing of a run in its
-   * command line.
-   */
-  left(...marks: string[]): string[] {
+  /** Processes in whose command line or environment the directory is: workerd names nothing of a run in its command line. */
+  left(): string[] {
     return execFileSync('ps', ['axeww', '-o', 'args'], { encoding: 'utf8', maxBuffer: 1 << 26 })
       .split('\n')
-      .filter((line) => [this.directory, ...marks].some((mark) => line.includes(mark)))
+      .filter((line) => line.includes(this.directory))
       .map((line) => line.slice(0, 300));
   }
 

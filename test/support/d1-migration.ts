@@ -24,18 +24,11 @@ export class D1Migration {
   readonly #database: TestDatabase;
   readonly #home = mkdtempSync(join(tmpdir(), 'crossfade-home-'));
   readonly #name = `d1-${randomUUID().slice(0, 8)}`;
-  /** Where its workers serve metrics. */
-  readonly #metrics: string;
+  /** Where its workers serve metrics, if they do. */
+  #metrics: string | undefined;
   #worker: ChildProcess | undefined;
 
-  private constructor(
-    connection: Connection,
-    d1: D1Server,
-    database: TestDatabase,
-    target: pg.Client,
-    metrics: string,
-  ) {
-    this.#metrics = metrics;
+  private constructor(connection: Connection, d1: D1Server, database: TestDatabase, target: pg.Client) {
     this.#connection = connection;
     this.d1 = d1;
     this.#database = database;
@@ -52,17 +45,23 @@ export class D1Migration {
     const target = new pg.Client({ connectionString: database.url });
     target.on('error', () => undefined);
     await target.connect();
-    const [port] = (await freePorts(undefined)) as [number];
-    return new D1Migration(connection, d1, database, target, `127.0.0.1:${port}`);
+    return new D1Migration(connection, d1, database, target);
   }
 
   get targetUrl(): string {
     return this.#database.url;
   }
 
+  /** Workers that are started from now on serve metrics. */
+  async serveMetrics(): Promise<void> {
+    const [port] = (await freePorts(undefined)) as [number];
+    this.#metrics = `127.0.0.1:${port}`;
+  }
+
   /** @param env in place of what reaches D1 directly */
   startWorker(env: NodeJS.ProcessEnv = {}): void {
-    const options = ['--task-queue', this.#name, '--metrics', this.#metrics];
+    const metrics = this.#metrics === undefined ? [] : ['--metrics', this.#metrics];
+    const options = ['--task-queue', this.#name, ...metrics];
     this.#worker = spawn(process.execPath, [MAIN, 'worker', ...options], {
       env: {
         ...process.env,

@@ -18,13 +18,3 @@ export async function eventually(
     await sleep(20);
   }
 }
-
-/** Is there a process with this number that is not a zombie of someone else's? */
-export function lives(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
