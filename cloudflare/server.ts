@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Miniflare } from 'miniflare';
+import { BATCH_SCRIPT, OWN_ADDRESS, runBatch } from './batch-worker.ts';
 
 export const ACCOUNT = '0123456789abcdef0123456789abcdef';
 export const DATABASE = '11111111-2222-4333-8444-555555555555';
@@ -47,25 +48,30 @@ export async function startD1(applications: ApplicationWorker[] = [], kept?: str
         script: readFileSync(join(import.meta.dirname, 'rest-worker.js'), 'utf8'),
         bindings: { TOKEN, READ_TOKEN, ACCOUNT, DATABASE, NAME: 'shop' },
       },
+      { ...common, ...OWN_ADDRESS, name: 'batch', script: BATCH_SCRIPT },
       ...applications.map((application) => ({
         ...common,
+        ...OWN_ADDRESS,
         ...application,
         compatibilityFlags: ['nodejs_compat'],
-        // An address of its own.
-        unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
       })),
     ],
   });
   const origin = (await server.ready).origin;
-  const db = await server.getD1Database('DB', 'rest');
-  await db.prepare('SELECT 1').run();
+  const batch = await server.unsafeGetDirectURL('batch');
+  const exec = async (...statements: string[]): Promise<void> => {
+    await runBatch(
+      batch,
+      statements.map((sql) => ({ sql, params: [] })),
+    );
+  };
+  // A database has no file before its first use.
+  await exec('SELECT 1');
   return {
     file: fileIn(join(folder, 'miniflare-D1DatabaseObject')),
     url: `d1://${ACCOUNT}/${DATABASE}`,
     env: { CLOUDFLARE_API_TOKEN: TOKEN, CLOUDFLARE_API_BASE_URL: `${origin}/client/v4` },
-    exec: async (...statements) => {
-      await db.batch(statements.map((sql) => db.prepare(sql)));
-    },
+    exec,
     application: async (name) => (await server.unsafeGetDirectURL(name)).origin,
     stop: async () => {
       await server.dispose();

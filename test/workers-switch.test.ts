@@ -172,7 +172,7 @@ describe('a Worker that writes', () => {
 
   it('opens D1 again only where its row is the one that was seen', async () => {
     await pair.startMigration();
-    const source = await pair.source();
+    const source = pair.source();
     const row = (): Promise<unknown> => pair.d1('SELECT state, epoch FROM _crossfade_control');
     expect(await source.openAgain('test', 2)).toBe(false);
     await pair.move();
@@ -188,7 +188,7 @@ describe('a Worker that writes', () => {
   it('reads again what D1 lost, three times in all, and sends no write again', async () => {
     await pair.startMigration();
     let left = 0;
-    const source = await pair.source(() => left-- > 0);
+    const source = pair.source(() => left-- > 0);
     const losing = async <T>(answers: number, work: () => Promise<T>): Promise<T> => {
       left = answers;
       return work();

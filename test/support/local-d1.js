@@ -7,10 +7,16 @@
 import { Miniflare } from 'miniflare';
 
 const SCRIPT = `export default {
-  async fetch(request, { DB }) {
+  async fetch(request, env) {
+    const { DB } = env;
     const batch = await request.json();
     try {
-      if (new URL(request.url).pathname === '/export') {
+      const { pathname } = new URL(request.url);
+      if (pathname === '/touch') {
+        for (const database of Object.values(env)) await database.prepare('SELECT 1').run();
+        return new Response('');
+      }
+      if (pathname === '/export') {
         // As wrangler's "d1 export --local" asks for it: whether to leave out the schema, the rows, and the tables, all for none.
         const [dump] = await DB.prepare('PRAGMA miniflare_d1_export(?,?,?);').bind(0, 0).raw();
         return new Response(dump.join('\\n'));
@@ -33,11 +39,9 @@ const server = new Miniflare({
   d1Persist: folder,
 });
 const url = await server.ready;
-// A database has no file before its first use.
-for (const binding of Object.keys(databases)) {
-  const database = await server.getD1Database(binding);
-  await database.prepare('SELECT 1').run();
-}
+// A database has no file before its first use. Asked through the Worker: miniflare's proxies of bindings wait with the event
+// loop stopped, and may look for the answer before it has come.
+await fetch(new URL('touch', url), { method: 'POST', body: '[]' });
 console.log(String(url));
 process.stdin.resume();
 process.stdin.on('end', () => void server.dispose());

@@ -9,6 +9,13 @@ import { createControl } from '../../../src/databases/sqlite/control.ts';
 import { createTestDatabase, type TestDatabase } from '../postgres.ts';
 import { OPEN_TOKEN, Proxy, SOURCE_TRIGGERS, startTarget } from '../router.ts';
 import type { Answer, Body, Step } from './application.ts';
+import {
+  BATCH_SCRIPT,
+  OWN_ADDRESS,
+  runBatch,
+  type BatchResult,
+  type BatchStatement,
+} from '../../../cloudflare/batch-worker.ts';
 import { bundleWorker } from '../../../cloudflare/bundle-worker.ts';
 import { fromJson, toJson } from '../../../cloudflare/json.ts';
 
@@ -48,8 +55,11 @@ export class WorkersPair {
       compatibilityFlags: ['nodejs_compat'],
       bindings: { TARGET: proxy.url },
       d1Databases: { DB: 'shop' },
+      ...OWN_ADDRESS,
     });
-    const server = new Miniflare({ workers: [worker('one'), worker('other')] } as never);
+    const batch = { ...worker('batch'), script: BATCH_SCRIPT };
+    const server = new Miniflare({ workers: [worker('one'), worker('other'), batch] } as never);
+    await server.ready;
     const pair = new WorkersPair(postgres, admin, proxy, server);
     await pair.d1(TABLE);
     return pair;
@@ -57,10 +67,8 @@ export class WorkersPair {
 
   /** One request. */
   async send(body: Body, isolate: 'one' | 'other' = 'one'): Promise<Answer> {
-    const worker = (await this.#server.getWorker(isolate)) as unknown as {
-      fetch(url: string, init: { method: string; body: string }): Promise<Response>;
-    };
-    const response = await worker.fetch('http://application/', { method: 'POST', body: toJson(body) });
+    const url = await this.#server.unsafeGetDirectURL(isolate);
+    const response = await fetch(url, { method: 'POST', body: toJson(body) });
     const text = await response.text();
     if (!response.ok) throw new Error(text);
     return fromJson(text) as Answer;
@@ -76,25 +84,31 @@ export class WorkersPair {
 
   /** One batch, past the router. @returns the rows of the last statement */
   async d1(...statements: string[]): Promise<Record<string, unknown>[]> {
-    const db = await this.#server.getD1Database('DB', 'one');
-    const results = await db.batch(statements.map((sql) => db.prepare(sql)));
-    return results.at(-1)!.results as Record<string, unknown>[];
+    const results = await this.#batch(statements.map((sql) => ({ sql, params: [] })));
+    return results.at(-1)!.results;
   }
 
   /**
    * The router's way to D1, without a Worker.
    * @param losesAnswer is asked after each batch whether its answer is lost
    */
-  async source(losesAnswer: () => boolean = () => false): Promise<D1Source> {
-    const db = await this.#server.getD1Database('DB', 'one');
+  source(losesAnswer: () => boolean = () => false): D1Source {
+    const statement = (sql: string, params: unknown[]): D1PreparedStatement & BatchStatement => ({
+      ...{ sql, params },
+      bind: (...values) => statement(sql, values),
+    });
     return new D1Source({
-      prepare: (sql) => db.prepare(sql) as D1PreparedStatement,
+      prepare: (sql) => statement(sql, []),
       batch: async (statements) => {
-        const answers = await db.batch(statements as never);
+        const answers = await this.#batch(statements as (D1PreparedStatement & BatchStatement)[]);
         if (losesAnswer()) throw new Error('D1_ERROR: Network connection lost.');
         return answers;
       },
     });
+  }
+
+  async #batch(statements: BatchStatement[]): Promise<BatchResult[]> {
+    return runBatch(await this.#server.unsafeGetDirectURL('batch'), statements);
   }
 
   /** Both control rows, fences, capture; the target standing by. */
