@@ -34,7 +34,12 @@ export interface BatchResult {
  * @returns D1's result of each statement @throws Error with D1's message
  */
 export async function runBatch(url: URL | string, statements: BatchStatement[]): Promise<BatchResult[]> {
-  const response = await fetch(url, { method: 'POST', body: JSON.stringify(statements) });
+  const response = await fetch(url, {
+    method: 'POST',
+    // workerd closes an idle connection at the moment when it may be used again.
+    headers: { connection: 'close' },
+    body: JSON.stringify(statements),
+  });
   const text = await response.text();
   if (!response.ok) throw new Error(text);
   return JSON.parse(text) as BatchResult[];

@@ -68,7 +68,11 @@ export class WorkersPair {
   /** One request. */
   async send(body: Body, isolate: 'one' | 'other' = 'one'): Promise<Answer> {
     const url = await this.#server.unsafeGetDirectURL(isolate);
-    const response = await fetch(url, { method: 'POST', body: toJson(body) });
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { connection: 'close' },
+      body: toJson(body),
+    });
     const text = await response.text();
     if (!response.ok) throw new Error(text);
     return fromJson(text) as Answer;
