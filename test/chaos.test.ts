@@ -62,14 +62,9 @@ describe('npm run chaos', () => {
   }
 
   function isHeld(seed: number): boolean {
-    return execFileSync('ps', ['axeww', '-o', 'stat,args'], { encoding: 'utf8', maxBuffer: 1 << 26 })
-      .split('\n')
-      .some(
-        (line) =>
-          line.startsWith('T') &&
-          line.includes(`--task-queue run-${seed}`) &&
-          line.includes(command.directory),
-      );
+    return command
+      .processes('stat,args')
+      .some((line) => line.startsWith('T') && line.includes(`--task-queue run-${seed}`));
   }
 
   it('leaves no process, none that is held, and no file system behind where it is killed', async () => {

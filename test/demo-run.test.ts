@@ -1,5 +1,4 @@
 /** The whole demo as a user runs it: servers, application, worker and conductor as processes of their own. */
-import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DemoReport } from '../demo/report.ts';
@@ -55,9 +54,7 @@ describe('npm run demo', () => {
       (text) => {
         if (killed || !text.includes('shift reads')) return;
         killed = true;
-        const line = execFileSync('ps', ['axeww', '-o', 'pid,args'], { encoding: 'utf8', maxBuffer: 1 << 26 })
-          .split('\n')
-          .find((one) => one.includes('worker-process.js') && one.includes(directory));
+        const line = command.processes('pid,args').find((one) => one.includes('worker-process.js'));
         process.kill(Number(line?.trim().split(/\s+/)[0]), 'SIGKILL');
       },
     );

@@ -52,12 +52,19 @@ export class CommandRun {
     this.#child?.kill(signal);
   }
 
-  /** Processes in whose command line or environment the directory is: workerd names nothing of a run in its command line. */
-  left(): string[] {
-    return execFileSync('ps', ['axeww', '-o', 'args'], { encoding: 'utf8', maxBuffer: 1 << 26 })
+  /**
+   * Lines of ps, environments included, in which the directory is: workerd names nothing of a run in its command line.
+   * @param columns as ps names them
+   */
+  processes(columns: string): string[] {
+    return execFileSync('ps', ['axeww', '-o', columns], { encoding: 'utf8', maxBuffer: 1 << 26 })
       .split('\n')
-      .filter((line) => line.includes(this.directory))
-      .map((line) => line.slice(0, 300));
+      .filter((line) => line.includes(this.directory));
+  }
+
+  /** Command lines of processes that it has left. */
+  left(): string[] {
+    return this.processes('args').map((line) => line.slice(0, 300));
   }
 
   /** A command that did not end in time must not go on behind the next test. */
