@@ -3,6 +3,7 @@
  * they wait for each answer with the event loop stopped, and may look for it before it has come, which ends the process
  * with "false == true".
  */
+import { fetchOnce } from './fetch-once.ts';
 
 /** ES module of the Worker; `DB` is its binding of the database. */
 export const BATCH_SCRIPT = `export default {
@@ -34,12 +35,7 @@ export interface BatchResult {
  * @returns D1's result of each statement @throws Error with D1's message
  */
 export async function runBatch(url: URL | string, statements: BatchStatement[]): Promise<BatchResult[]> {
-  const response = await fetch(url, {
-    method: 'POST',
-    // workerd closes an idle connection at the moment when it may be used again.
-    headers: { connection: 'close' },
-    body: JSON.stringify(statements),
-  });
+  const response = await fetchOnce(url, { method: 'POST', body: JSON.stringify(statements) });
   const text = await response.text();
   if (!response.ok) throw new Error(text);
   return JSON.parse(text) as BatchResult[];

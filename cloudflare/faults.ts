@@ -1,6 +1,7 @@
 /** A proxy before the REST API that does to the next requests what a test lists. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { fetchOnce } from './fetch-once.ts';
 
 export type Fault =
   /** Cloudflare answers in place of D1. */
@@ -65,7 +66,7 @@ export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
       );
       return;
     }
-    const found = await fetch(new URL(request.url!, target), {
+    const found = await fetchOnce(new URL(request.url!, target), {
       method: request.method!,
       headers: { authorization: request.headers.authorization ?? '', 'content-type': 'application/json' },
       ...(chunks.length === 0 ? {} : { body: Buffer.concat(chunks) }),

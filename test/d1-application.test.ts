@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { Connection } from '@temporalio/client';
 import { bundleWorker } from '../cloudflare/bundle-worker.ts';
+import { fetchOnce } from '../cloudflare/fetch-once.ts';
 import { D1Migration, inPhase } from './support/d1-migration.ts';
 import { eventually } from './support/eventually.ts';
 import { PRODUCTS, ShopTraffic } from './support/shop-traffic.ts';
@@ -86,7 +87,7 @@ class Shop {
   statistics(): Promise<ShopStatistics[]> {
     return Promise.all(
       this.#workers.map(
-        async (worker) => (await fetch(`${worker}/-/statistics`)).json() as Promise<ShopStatistics>,
+        async (worker) => (await fetchOnce(`${worker}/-/statistics`)).json() as Promise<ShopStatistics>,
       ),
     );
   }

@@ -1,4 +1,5 @@
 /** What a process asks an application's Worker, as JSON, and what that answers. */
+import { fetchOnce } from '../../cloudflare/fetch-once.ts';
 import type { Statement } from './operations.ts';
 
 export interface Asked {
@@ -20,7 +21,7 @@ export interface Answer {
 
 /** @throws the Worker's error with its code, or one without where there is no answer */
 export async function ask(address: string, asked: Asked): Promise<Answer> {
-  const response = await fetch(address, { method: 'POST', body: JSON.stringify(asked) });
+  const response = await fetchOnce(address, { method: 'POST', body: JSON.stringify(asked) });
   if (!response.ok) throw new Error(`the Worker answers ${response.status}: ${await response.text()}`);
   return (await response.json()) as Answer;
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { ACCOUNT, DATABASE } from '../../cloudflare/server.ts';
 import { startFaultyProxy } from '../../cloudflare/faults.ts';
+import { fetchOnce } from '../../cloudflare/fetch-once.ts';
 import { Process } from '../process.ts';
 import { FailingApi } from './d1-api.ts';
 import type { Ready } from './d1-process.ts';
@@ -45,7 +46,7 @@ export const d1: SourceKind = {
       inject: async (fault) => {
         if (fault.kind === 'lock-source') return;
         if (fault.kind === 'd1-lost-binding') {
-          for (const router of routers) await fetch(`${router}/lose/${fault.count}`, { method: 'POST' });
+          for (const router of routers) await fetchOnce(`${router}/lose/${fault.count}`, { method: 'POST' });
           return;
         }
         api.arm(fault);

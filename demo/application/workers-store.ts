@@ -1,4 +1,5 @@
 /** The application's store behind Workers: each operation is a request to one of them. */
+import { fetchOnce } from '../../cloudflare/fetch-once.ts';
 import { fromJson, toJson } from '../../cloudflare/json.ts';
 import type { Operation, Side } from '../../src/index.ts';
 import type { Row, Sql, Store, Value, WriteResult } from './store.ts';
@@ -67,7 +68,7 @@ export class WorkersStore implements Store {
     const { urls, onAlert } = this.#workers;
     const url = urls[this.#workers.asked++ % urls.length] ?? '';
     const asked: Asked = { do: what, operations, options, session: this.#session };
-    const response = await fetch(url, { method: 'POST', body: toJson(asked) });
+    const response = await fetchOnce(url, { method: 'POST', body: toJson(asked) });
     const text = await response.text();
     if (!response.ok) throw new Error(`the Worker answers ${response.status}: ${text}`);
     const { value, error, primary, session, alerts } = fromJson(text) as Answer;

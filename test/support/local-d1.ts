@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { fetchOnce } from '../../cloudflare/fetch-once.ts';
 
 const PROGRAM = fileURLToPath(new URL('./local-d1.js', import.meta.url));
 
@@ -35,7 +36,7 @@ export class LocalD1 {
 
   /** Runs one batch through workerd. @returns the rows of each statement @throws Error with D1's message */
   async batch(...statements: Statement[]): Promise<Record<string, unknown>[][]> {
-    const response = await fetch(this.url, { method: 'POST', body: JSON.stringify(statements) });
+    const response = await fetchOnce(this.url, { method: 'POST', body: JSON.stringify(statements) });
     const text = await response.text();
     if (!response.ok) throw new Error(text);
     return JSON.parse(text) as Record<string, unknown>[][];
@@ -43,7 +44,7 @@ export class LocalD1 {
 
   /** What `wrangler d1 export --local` writes. */
   async export(): Promise<string> {
-    const response = await fetch(new URL('export', this.url), { method: 'POST', body: '[]' });
+    const response = await fetchOnce(new URL('export', this.url), { method: 'POST', body: '[]' });
     const text = await response.text();
     if (!response.ok) throw new Error(text);
     return text;

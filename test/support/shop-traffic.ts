@@ -1,5 +1,6 @@
 /** Users of the shop: each does one thing after the other, on whichever Worker, and remembers what it was told. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fetchOnce } from '../../cloudflare/fetch-once.ts';
 import type { Note, Page, Place, Written } from './workers/shop.ts';
 import { Random, seeded } from './random.ts';
 
@@ -91,7 +92,7 @@ export class ShopUser {
 
   async #send<T>(method: string, path: string, body?: object): Promise<T> {
     const worker = this.#workers[this.#random.below(this.#workers.length)]!;
-    const response = await fetch(`${worker}/${this.name}/${path}`, {
+    const response = await fetchOnce(`${worker}/${this.name}/${path}`, {
       method,
       headers: this.#session === null ? {} : { session: this.#session },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),

@@ -17,6 +17,7 @@ import {
   type BatchStatement,
 } from '../../../cloudflare/batch-worker.ts';
 import { bundleWorker } from '../../../cloudflare/bundle-worker.ts';
+import { fetchOnce } from '../../../cloudflare/fetch-once.ts';
 import { fromJson, toJson } from '../../../cloudflare/json.ts';
 
 const APPLICATION = fileURLToPath(new URL('./application.ts', import.meta.url));
@@ -68,11 +69,7 @@ export class WorkersPair {
   /** One request. */
   async send(body: Body, isolate: 'one' | 'other' = 'one'): Promise<Answer> {
     const url = await this.#server.unsafeGetDirectURL(isolate);
-    const response = await fetch(url, {
-      method: 'POST',
-      headers: { connection: 'close' },
-      body: toJson(body),
-    });
+    const response = await fetchOnce(url, { method: 'POST', body: toJson(body) });
     const text = await response.text();
     if (!response.ok) throw new Error(text);
     return fromJson(text) as Answer;
