@@ -1,6 +1,7 @@
 /** The servers of a chaos session, which are stopped and started again under the runs that use them. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { startPostgres, type PostgresServer } from '../src/embedded/postgres.ts';
 import { startTemporal, type TemporalServer } from '../src/embedded/temporal.ts';
@@ -17,6 +18,9 @@ export interface Urls {
 }
 
 const TABLESPACE = 'small';
+/** Longer than a disk is full. */
+const RECOVERY_MS = 60_000;
+const AGAIN_MS = 250;
 
 export class Servers {
   readonly #folder: string;
@@ -81,7 +85,7 @@ export class Servers {
     const gone = this.#postgres.failed.catch(() => undefined);
     process.kill(pid, 'SIGQUIT');
     await gone;
-    await this.#startPostgres();
+    await this.#recoverPostgres();
   }
 
   /** kill -9, and a new start on the file that it left. */
@@ -126,6 +130,19 @@ export class Servers {
       this.withoutDisk = messageOf(error);
       await this.#disk?.remove();
       this.#disk = undefined;
+    }
+  }
+
+  /** A server that cannot recover, because its disk is full, ends itself: it is started again until it can. */
+  async #recoverPostgres(): Promise<void> {
+    const until = performance.now() + RECOVERY_MS;
+    for (;;) {
+      try {
+        return await this.#startPostgres();
+      } catch (error) {
+        if (performance.now() > until) throw error;
+        await sleep(AGAIN_MS);
+      }
     }
   }
 

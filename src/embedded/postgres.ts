@@ -124,7 +124,7 @@ async function launch(
     await server.stop();
     throw new CrossfadeError(
       'ToolMissing',
-      `the embedded PostgreSQL did not start: ${server.tail.at(-1) ?? messageOf(error)}. Set TARGET_URL to use another server`,
+      `the embedded PostgreSQL did not start: ${fatalLine(server.tail) ?? messageOf(error)}. Set TARGET_URL to use another server`,
       error,
     );
   }
@@ -138,6 +138,11 @@ async function launch(
       if (options.temporary === true) await rm(place.folder, { recursive: true, force: true });
     },
   };
+}
+
+/** After the line that says why, a server only takes its leave; callers whom it turns away get a line of that kind too. */
+function fatalLine(tail: readonly string[]): string | undefined {
+  return tail.findLast((line) => /\b(?:FATAL|PANIC): +(?!the database system is)/.test(line)) ?? tail.at(-1);
 }
 
 async function ready(server: Supervised, url: string): Promise<void> {
