@@ -109,6 +109,15 @@ describe('startPostgres', () => {
     expect(await query(server.url, 'SELECT 1')).toEqual([1]);
   });
 
+  it('says why a server did not start, not with its farewell', async () => {
+    await (await start()).stop();
+    await writeFile(join(folder, 'pg', 'cluster', 'backup_label'), 'no label');
+    await expect(start()).rejects.toMatchObject({
+      code: 'ToolMissing',
+      message: expect.stringMatching(/did not start: .*FATAL: .*"backup_label"/) as string,
+    });
+  });
+
   it('uses TARGET_URL as it is', async () => {
     env['TARGET_URL'] = 'postgres://someone@db.example.com/shop';
     expect(await start()).toMatchObject({ owned: false, url: 'postgres://someone@db.example.com/shop' });
