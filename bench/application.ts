@@ -8,12 +8,27 @@ export interface ApplicationInput {
   /** Rows of the table `item`, from 1. */
   rows: number;
   writesPerSecond: number;
+  /** What a write is: one more in a row of the table, or a row of its own. Default `update`. */
+  write?: 'update' | 'insert';
+  /** A point read with every write; default none. */
+  reads?: boolean;
+}
+
+/** One operation that was answered. */
+export interface Answer {
+  /** Of the row. */
+  id: number;
+  /** When the answer came, ms since 1970. */
+  at: number;
+  /** From the moment when it was due. */
+  ms: number;
 }
 
 /** Since the last report. */
 export interface TrafficReport {
-  /** Answered. */
-  writes: number;
+  /** Answered, in that order. */
+  writes: Answer[];
+  reads: Answer[];
   /** What failed, by message. */
   failures: string[];
   /** Of the slowest, answered or still waiting, from the moment when it was due, ms. */

@@ -15,6 +15,7 @@ import { awaitCatchUp, verifyStep } from '../src/engine/verify-step.ts';
 import type { Source } from './bench.ts';
 import type { CatchUpInput } from './tasks/catch-up.ts';
 import type { CopyInput } from './tasks/copy.ts';
+import type { Spans, WorkerInput } from './tasks/worker.ts';
 import { runTask, type Done } from './tasks/run-task.ts';
 
 /** Replay beside whatever is measured, in this process. */
@@ -45,13 +46,29 @@ export class BenchMigration {
     await startCapture(endpoints.sourcePath, this.#lease('control'), source.plan, DEFAULT_INPUT.capture);
   }
 
-  copy(): Promise<Done<CopyReport>> {
-    const { endpoints, source } = this;
+  /** @param tables default: every table */
+  copy(tables = this.source.plan.tables): Promise<Done<CopyReport>> {
+    const { endpoints } = this;
     return runTask<CopyInput, CopyReport>(
       'copy',
-      { endpoints, lease: this.#lease('copy'), tables: source.plan.tables, settings: DEFAULT_INPUT.copy },
+      { endpoints, lease: this.#lease('copy'), tables, settings: DEFAULT_INPUT.copy },
       this.#signal,
     );
+  }
+
+  /** Everything from here up to the first shift, in a process of its own, as one worker does it. */
+  async work(quietMs: number, maxLagMs: number): Promise<Spans> {
+    const leases: WorkerInput['leases'] = {
+      replay: this.#lease('replay'),
+      copy: this.#lease('copy'),
+      catchUp: this.#lease('control'),
+      indexes: this.#lease('control'),
+      verification: this.#lease('control'),
+    };
+    const { endpoints, source } = this;
+    const { tables } = source.plan;
+    const input = { endpoints, leases, tables, settings: DEFAULT_INPUT.copy, maxLagMs, quietMs };
+    return (await runTask<WorkerInput, Spans>('worker', input, this.#signal)).result;
   }
 
   async index(): Promise<void> {

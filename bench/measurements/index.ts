@@ -1,5 +1,6 @@
 /** Every measurement, in the order in which they run. */
 import type { Measurement } from '../results.ts';
+import { beside } from './beside.ts';
 import { capture } from './capture.ts';
 import { copy } from './copy.ts';
 import { d1 } from './d1.ts';
@@ -15,6 +16,7 @@ export const MEASUREMENTS: Measurement[] = [
   verification,
   replay,
   capture,
+  beside,
   router,
   switches,
   d1,

@@ -46,7 +46,7 @@ export const switches: Measurement = {
             const report = await application.report();
             if (report.failures.length > 0)
               throw new Error(`writes failed: ${report.failures.slice(0, 3).join('; ')}`);
-            writes += report.writes;
+            writes += report.writes.length;
             return report;
           };
           for (let i = 0; i < bench.options.switches; i++) {

@@ -2,7 +2,7 @@
 import { fork } from 'node:child_process';
 import type { Answer } from './serve.ts';
 
-export type TaskName = 'copy' | 'verify' | 'catch-up';
+export type TaskName = 'copy' | 'verify' | 'catch-up' | 'worker';
 
 export type Done<Result> = Exclude<Answer<Result>, { error: string }>;
 
