@@ -21,6 +21,14 @@ function whole(least: number, most: number): (text: string) => number {
   };
 }
 
+type Sizes = Pick<BenchOptions, 'rows' | 'runs' | 'switches'>;
+
+/** What `--quick` and `--full` stand for; what is given beside them holds. */
+const PRESETS: Record<'quick' | 'full', Sizes> = {
+  quick: { rows: 200_000, runs: 3, switches: 5 },
+  full: { rows: 10_000_000, runs: 3, switches: 50 },
+};
+
 /** Parses the arguments after the program's name. Prints usage and ends the process with status 2 on a mistake. */
 export function parseArguments(args: string[], measurements: string[]): BenchOptions {
   const command = new Command('npm run bench --')
@@ -31,6 +39,8 @@ export function parseArguments(args: string[], measurements: string[]): BenchOpt
     .option('--rows <n>', 'rows of the generated database', whole(1_000, 100_000_000), 2_000_000)
     .option('--runs <n>', 'runs of each side', whole(1, 100), 3)
     .option('--switches <n>', 'cutovers to measure, and as many ways back', whole(1, 1_000), 50)
+    .addOption(new Option('--quick', `sizes for a first look: ${sizesText(PRESETS.quick)}`).conflicts('full'))
+    .option('--full', `sizes for a whole night: ${sizesText(PRESETS.full)}`)
     .option('--json <file>', 'write every run as JSON')
     .addOption(
       new Option('--only <names...>', 'only these measurements').choices(measurements).default(measurements),
@@ -41,5 +51,15 @@ export function parseArguments(args: string[], measurements: string[]): BenchOpt
     )
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
     .parse(args, { from: 'user' });
-  return command.opts<BenchOptions>();
+  const { quick, full, ...options } = command.opts<BenchOptions & { quick?: true; full?: true }>();
+  const preset = quick ? PRESETS.quick : full ? PRESETS.full : undefined;
+  for (const name of ['rows', 'runs', 'switches'] as const) {
+    if (preset !== undefined && command.getOptionValueSource(name) === 'default')
+      options[name] = preset[name];
+  }
+  return options;
+}
+
+function sizesText({ rows, runs, switches }: Sizes): string {
+  return `--rows ${rows} --runs ${runs} --switches ${switches}`;
 }

@@ -73,6 +73,7 @@ export const router: Measurement = {
       figures,
       notes: [
         'One operation after the other. Both sides of a pair write to the same tables, triggers included.',
+        'pg is called with text and values, better-sqlite3 with prepared statements, as applications call them.',
       ],
     };
   },
@@ -95,12 +96,12 @@ function onTarget(pool: pg.Pool, routed: DatabaseConnection): Pair[] {
   return [
     {
       name: 'read on PostgreSQL',
-      bare: (id) => pool.query({ name: 'read', text: read!, values: [id] }),
+      bare: (id) => pool.query(read!, [id]),
       routed: (id) => routed.query(READ, [id]),
     },
     {
       name: 'write on PostgreSQL',
-      bare: (id) => pool.query({ name: 'write', text: write!, values: [id] }),
+      bare: (id) => pool.query(write!, [id]),
       routed: (id) => routed.write(WRITE, [id]),
     },
   ];
