@@ -89,6 +89,18 @@ function targetSums(url: string, plan: Plan): Promise<Sums> {
   });
 }
 
+/** Rows of all tables of the target, whatever their columns. */
+export function countRows(url: string, plan: Plan): Promise<number> {
+  return withClient(url, async (client) => {
+    let total = 0;
+    for (const { name } of plan.tables) {
+      const { rows } = await client.query<{ n: string }>(`SELECT count(*) AS n FROM public.${quoted(name)}`);
+      total += Number(rows[0]!.n);
+    }
+    return total;
+  });
+}
+
 /** What a target holds, for comparing targets with one another. */
 export interface Fingerprint {
   /** Rows and hashes of everything but doubles. */

@@ -1,7 +1,9 @@
 /** The steps of a migration around the one that is measured, driven directly: no Temporal. */
 import { randomUUID } from 'node:crypto';
 import { DEFAULT_INPUT, type CopyReport, type CutoverReport } from '../src/contract.ts';
+import { openSource } from '../src/databases/sqlite/connection.ts';
 import type { Lease } from '../src/databases/sqlite/control.ts';
+import { sqliteSequences } from '../src/databases/sqlite/sequences.ts';
 import { beginMigration } from '../src/engine/begin.ts';
 import { cutOver } from '../src/engine/cutover.ts';
 import type { Endpoints } from '../src/engine/endpoints.ts';
@@ -10,7 +12,13 @@ import { replayLoop, reverseLoop, type LoopEnd, type LoopOptions } from '../src/
 import { moveWritesBack } from '../src/engine/rollback.ts';
 import { startCapture } from '../src/engine/source-control.ts';
 import { createIndexes } from '../src/engine/target-indexes.ts';
-import { createTables, leaveTarget } from '../src/engine/target-schema.ts';
+import {
+  addForeignKeys,
+  advanceSequences,
+  changeTarget,
+  createTables,
+  leaveTarget,
+} from '../src/engine/target-schema.ts';
 import { awaitCatchUp, verifyStep } from '../src/engine/verify-step.ts';
 import type { Source } from './bench.ts';
 import type { CatchUpInput } from './tasks/catch-up.ts';
@@ -75,6 +83,25 @@ export class BenchMigration {
     await createIndexes(this.endpoints, this.#lease('control'), this.#signal);
   }
 
+  /** @throws Error where the role may not add them before the cutover */
+  async addForeignKeys(): Promise<void> {
+    if (await addForeignKeys(this.endpoints, this.#lease('control'))) return;
+    throw new Error('the role may not switch foreign-key actions off, so foreign keys wait for the cutover');
+  }
+
+  /** Moves every sequence past what the source has handed out, as the cutover does. */
+  async advanceSequences(): Promise<void> {
+    const lease = this.#lease('control');
+    const db = openSource(this.source.path, 'read');
+    try {
+      await changeTarget(this.endpoints, lease, (client, plan) =>
+        advanceSequences(client, lease, plan, sqliteSequences(db)),
+      );
+    } finally {
+      db.close();
+    }
+  }
+
   /** Replays what the log holds. Result: changes applied. */
   catchUp(): Promise<Done<number>> {
     const input = { endpoints: this.endpoints, lease: this.#lease('replay') };
@@ -83,18 +110,22 @@ export class BenchMigration {
 
   /** Follows the source until told to stop, or until a switch takes over. */
   replay(): Following {
-    return this.#follow((options) => replayLoop(options, this.#lease('replay')));
+    const lease = this.#lease('replay');
+    return this.#follow((options) => replayLoop(options, lease));
   }
 
   /** As `replay`, from the target back to the source. */
   reverse(): Following {
-    return this.#follow((options) => reverseLoop(options, this.#lease('reverse')));
+    const lease = this.#lease('reverse');
+    return this.#follow((options) => reverseLoop(options, lease));
   }
 
   #follow(loop: (options: LoopOptions) => Promise<LoopEnd>): Following {
     const stopping = new AbortController();
     const signal = AbortSignal.any([stopping.signal, this.#signal]);
-    const ended = loop({ endpoints: this.endpoints, signal, onProgress: () => undefined });
+    const options: LoopOptions = { endpoints: this.endpoints, signal, onProgress: () => undefined };
+    // As under Temporal: an attempt whose connection a later owner has ended is repeated, and its lease tells.
+    const ended = loop(options).catch(() => loop(options));
     ended.catch(() => undefined);
     return {
       stop: async () => {

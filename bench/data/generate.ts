@@ -13,6 +13,8 @@ export async function generateSource(path: string, rows: number, signal: AbortSi
   const db = new Database(path);
   try {
     db.pragma('synchronous = OFF');
+    // Every reference is made to an account that is there.
+    db.pragma('foreign_keys = OFF');
     db.exec(SCHEMA);
     const random = new Random(rows);
     const { accounts, events, ratings } = sharesOf(rows);

@@ -1,14 +1,14 @@
-/** The schema of the generated database: rows of mixed width, every kind of column, five secondary indexes. */
+/** The schema of the generated database: rows of mixed width, every kind of column, five secondary indexes, two foreign keys. */
 
 export const SCHEMA = `
   CREATE TABLE account (
     id INTEGER PRIMARY KEY AUTOINCREMENT, email TEXT NOT NULL, name TEXT NOT NULL, about TEXT,
     active BOOLEAN NOT NULL, score REAL, picture BLOB, created_at DATETIME NOT NULL);
   CREATE TABLE event (
-    id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL, kind TEXT NOT NULL, amount DECIMAL(12,2), ratio REAL,
+    id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL REFERENCES account (id), kind TEXT NOT NULL, amount DECIMAL(12,2), ratio REAL,
     payload JSON, note TEXT, at DATETIME NOT NULL);
   CREATE TABLE rating (
-    account_id INTEGER NOT NULL, item TEXT NOT NULL, stars INTEGER NOT NULL, weight REAL, comment TEXT,
+    account_id INTEGER NOT NULL REFERENCES account (id), item TEXT NOT NULL, stars INTEGER NOT NULL, weight REAL, comment TEXT,
     PRIMARY KEY (account_id, item)) WITHOUT ROWID;
 `;
 

@@ -1,7 +1,7 @@
 /** What the sides of a copy share: a database of their own, a server at rest, and the check of what came in. */
 import { messageOf } from '../../src/errors.ts';
 import type { Bench, Source } from '../bench.ts';
-import { fingerprint, requireSums, sourceSums, type Fingerprint, type Sums } from '../checksum.ts';
+import { countRows, fingerprint, requireSums, sourceSums, type Fingerprint, type Sums } from '../checksum.ts';
 import type { Run } from '../interleave.ts';
 import { settle } from '../target.ts';
 
@@ -31,12 +31,14 @@ export class CopyWork {
   /**
    * One run of a side on an empty database.
    * @param load brings the rows in; tells how long that took
+   * @param compared `rows`: only their number, of a side that makes tables of its own, with other types
    * @throws Error where counts or checksums are not the source's
    */
   measure(
     side: string,
     prepare: (url: string) => Promise<void>,
     load: (url: string) => Promise<Load>,
+    compared: 'values' | 'rows' = 'values',
   ): Promise<Run> {
     return this.bench.withDatabase(async (url) => {
       await prepare(url);
@@ -46,11 +48,19 @@ export class CopyWork {
       return {
         ms,
         units: this.source.rows,
-        result: await this.#check(side, url),
+        ...(await this.#compare(side, url, compared)),
         ...(this.#bytes === undefined ? {} : { bytes: this.#bytes }),
         ...(peakRss === undefined ? {} : { peakRss }),
       };
     });
+  }
+
+  async #compare(side: string, url: string, compared: 'values' | 'rows'): Promise<{ result?: string }> {
+    if (compared === 'values') return { result: await this.#check(side, url) };
+    const { rows, plan } = this.source;
+    const found = await countRows(url, plan);
+    if (found === rows) return {};
+    throw new Error(`"${side}" brought ${found} of ${rows} rows, so there is no ratio`);
   }
 
   async #check(side: string, url: string): Promise<string> {
