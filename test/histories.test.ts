@@ -26,6 +26,8 @@ describe('recorded histories', () => {
       'aborted-in-plan-and-killed.history',
       'approved.history',
       'called-off-in-plan.history',
+      'cancelled-and-replay-blamed.history',
+      'cancelled-and-replay-lost.history',
       'complete-with-verdict.history',
       'complete.history',
       'cutover-returned.history',

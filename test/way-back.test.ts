@@ -172,6 +172,39 @@ describe('a cancellation', () => {
       await expectBack(way, before, 'drop');
     });
   });
+
+  it.concurrent('is the end also where the answer of replay is lost meanwhile', async () => {
+    await withWay(async (way, before) => {
+      way.interfere('lose', 'replayChanges').release();
+      const silent = way.interfere('hold', 'addForeignKeys');
+      const handle = await way.start();
+      await silent.reached;
+      await handle.cancel();
+      const failure = await way.failure().finally(() => silent.release());
+      expect(failure).toMatchObject({ type: 'CancelledFailure' });
+      const { outcome, reason } = await way.status();
+      expect({ outcome, reason }).toEqual({ outcome: 'rolled back', reason: 'the workflow was cancelled' });
+      await expectBack(way, before, 'drop');
+    });
+  });
+});
+
+describe('an abort', () => {
+  it.concurrent('that comes before anything is begun ends the migration as one', async () => {
+    await withWay(async (way, before) => {
+      const held = way.interfere('hold', 'acceptMigration');
+      const handle = await way.start();
+      await held.reached;
+      await handle.signal('abort', 'enough');
+      held.release();
+      expect(await way.failure()).toMatchObject({
+        type: 'Aborted',
+        message: 'enough',
+        report: { outcome: 'failed' },
+      });
+      await expectBack(way, before, 'none');
+    });
+  });
 });
 
 describe('a roll-back that fails half-way', () => {

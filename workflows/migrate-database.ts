@@ -354,10 +354,9 @@ class Migration {
     run.status.outcome = refused ? 'refused' : begun ? 'rolled back' : 'failed';
     run.show();
     if (cancelledFromOutside) throw isCancellation(error) ? error : new CancelledFailure(reason);
-    const code = codeOf(error);
     throw ApplicationFailure.create({
       message: begun ? `rolled back: ${reason}` : reason,
-      type: begun ? 'Aborted' : code === '' ? 'Internal' : code,
+      type: begun || run.abortReason !== undefined ? 'Aborted' : codeOf(error) || 'Internal',
       nonRetryable: true,
       details: [run.report()],
       ...(rootOf(error) instanceof Error ? { cause: rootOf(error) as Error } : {}),

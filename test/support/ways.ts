@@ -106,11 +106,13 @@ async function interfere(hold: Hold, work: () => Promise<unknown>): Promise<unkn
     await hold.released;
     throw ApplicationFailure.nonRetryable('the gate failed', 'Mismatch');
   }
-  const result = await work();
+  const [answer] = await Promise.allSettled([work()]);
+  // Whatever it is: an answer that is lost may be a failure, or that it was called off.
+  if (answer.status === 'rejected' && hold.kind !== 'lose') throw answer.reason;
   hold.reached();
   await hold.released;
-  if (hold.kind === 'lose') throw new Error('the answer was lost');
-  return result;
+  if (answer.status === 'rejected' || hold.kind === 'lose') throw new Error('the answer was lost');
+  return answer.value;
 }
 
 const SCHEMA = `
